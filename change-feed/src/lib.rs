@@ -1,1 +1,48 @@
-//! To be written.
+//! What committed in the database reaches Kafka: in order, exactly once.
+//!
+//! ```text
+//!  source ──changes──▶ router ──envelopes──▶ publisher
+//!    ▲                                           │ durable
+//!    └────────── acknowledge(checkpoint) ◀───────┘
+//! ```
+//!
+//! A [`Source`] captures what committed, a [`Router`] gives each change its topic and form, a
+//! [`Publisher`] delivers, and the relay moves parts from one to the other and acknowledges
+//! what is durable. The [`outbox`] is the write side: the table that events are appended to in the
+//! writer's own transaction, and the rules that the database keeps for it.
+
+#[cfg(feature = "relay")]
+mod change;
+#[cfg(feature = "relay")]
+mod envelope;
+#[cfg(feature = "relay")]
+mod identity;
+#[cfg(feature = "relay")]
+mod part;
+#[cfg(feature = "relay")]
+mod position;
+#[cfg(feature = "relay")]
+pub mod publisher;
+#[cfg(feature = "relay")]
+mod router;
+#[cfg(feature = "relay")]
+pub mod source;
+
+#[cfg(feature = "relay")]
+pub use change::{Change, Content, EventId, EventRecord, TransactionPlace};
+#[cfg(feature = "relay")]
+pub use envelope::Envelope;
+#[cfg(feature = "relay")]
+pub use identity::{
+    Checkpoint, Epoch, FeedIdentity, FeedName, InvalidFeedName, Mismatch, PublisherIdentity, SourceIdentity, Topic,
+};
+#[cfg(feature = "relay")]
+pub use part::{Changes, End, Part};
+#[cfg(feature = "relay")]
+pub use position::{InvalidPosition, Position};
+#[cfg(feature = "relay")]
+pub use publisher::{PublishError, Publisher};
+#[cfg(feature = "relay")]
+pub use router::Router;
+#[cfg(feature = "relay")]
+pub use source::{Source, SourceError};

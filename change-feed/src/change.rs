@@ -1,0 +1,91 @@
+//! What a source captures.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Position;
+
+/// One committed change, as a source captured it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Where it stands in the source.
+    pub position: Position,
+    /// Its place in its database transaction, where the source can tell.
+    pub transaction: Option<TransactionPlace>,
+    /// What changed.
+    pub content: Content,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Content {
+    /// An event was appended to an outbox.
+    Event(EventRecord),
+}
+
+/// A row of an outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRecord {
+    /// The outbox table that it stands in, schema-qualified as the source knows it.
+    pub outbox: Arc<str>,
+    /// The event's own id: a duplicate carries the same.
+    pub event_id: EventId,
+    /// The aggregate's id as text.
+    pub key: Arc<str>,
+    /// The version of the aggregate that this event closed: 1, 2, 3 …
+    pub version: u64,
+    /// The type as a consumer sees it (`order.item_added.v1`).
+    pub event_type: Arc<str>,
+    /// The payload, byte for byte as the database gives it (JSON).
+    pub payload: Bytes,
+    /// When the writer's database says that it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// The writer's W3C trace context, where there was one.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// The id of an event: a UUID, version 7 where this workspace generates it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    /// The event id that is this UUID.
+    pub const fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The place of a change in its database transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionPlace {
+    /// The database's id of the transaction (PostgreSQL: `xid8`).
+    pub id: u64,
+    /// 0 for the transaction's first change.
+    pub index: u32,
+    /// The number of the transaction's changes; only on its last one.
+    pub count: Option<u32>,
+}
