@@ -1,0 +1,72 @@
+//! The rules of an order, each in one place. Deciding asks them, and applying asks them again, so that no history
+//! can make an order that no command could have made.
+
+use crate::{Currency, ItemId, Order, OrderError, OrderStatus};
+
+/// The most items that an order can have. May be raised later, never lowered: old orders have to stay readable.
+pub const MAX_ITEMS_PER_ORDER: usize = 200;
+
+/// An item may be added: answers where among the others it goes.
+pub(crate) fn add_item(order: &Order, item_id: ItemId, currency: Currency) -> Result<usize, OrderError> {
+    not_cancelled(order)?;
+    let Err(place) = order.place_of(item_id) else {
+        return Err(OrderError::ItemExists { item_id });
+    };
+    if currency != order.currency() {
+        return Err(OrderError::CurrencyMismatch {
+            order: order.currency(),
+            item: currency,
+        });
+    }
+    if order.items().len() >= MAX_ITEMS_PER_ORDER {
+        return Err(OrderError::TooManyItems {
+            limit: MAX_ITEMS_PER_ORDER,
+        });
+    }
+    Ok(place)
+}
+
+/// The quantity of an item may change: answers where the item is.
+pub(crate) fn change_item_quantity(order: &Order, item_id: ItemId) -> Result<usize, OrderError> {
+    not_cancelled(order)?;
+    order
+        .place_of(item_id)
+        .map_err(|_| OrderError::ItemNotFound { item_id })
+}
+
+/// An item may be removed: answers where it is.
+pub(crate) fn remove_item(order: &Order, item_id: ItemId) -> Result<usize, OrderError> {
+    let place = change_item_quantity(order, item_id)?;
+    if order.status() == OrderStatus::Scheduled && order.items().len() == 1 {
+        return Err(OrderError::LastItem);
+    }
+    Ok(place)
+}
+
+/// The order may be scheduled, for the first time or again.
+pub(crate) fn schedule(order: &Order) -> Result<(), OrderError> {
+    not_cancelled(order)?;
+    if order.items().is_empty() {
+        Err(OrderError::Empty)
+    } else {
+        Ok(())
+    }
+}
+
+/// The order may be cancelled.
+pub(crate) fn cancel(order: &Order) -> Result<(), OrderError> {
+    not_cancelled(order).map_err(|refused| match refused {
+        OrderError::Cancelled { at_version } => OrderError::AlreadyCancelled { at_version },
+        other => other,
+    })
+}
+
+/// Cancelled is final, so a cancelled order's version is the one that its cancellation took.
+fn not_cancelled(order: &Order) -> Result<(), OrderError> {
+    if order.status() == OrderStatus::Cancelled {
+        return Err(OrderError::Cancelled {
+            at_version: order.version(),
+        });
+    }
+    order.version().next().map(|_| ()).ok_or(OrderError::VersionsExhausted)
+}
