@@ -1,6 +1,7 @@
 //! Where envelopes go: the seam to a broker.
 
 mod error;
+mod memory;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use crate::{Checkpoint, Part, PublisherIdentity};
 
 pub use error::PublishError;
+pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
 
 /// Delivers envelopes.
 ///

@@ -1,6 +1,7 @@
 //! Where changes come from: the seam to a database.
 
 mod error;
+mod memory;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use crate::{Changes, Checkpoint, Position, SourceIdentity};
 
 pub use error::SourceError;
+pub use memory::{MemoryDatabase, MemoryEvent, MemorySource};
 
 /// Captures committed changes.
 ///
