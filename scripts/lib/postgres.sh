@@ -72,7 +72,7 @@ postgres_start() {
     bin=$(postgres_bin)
     mkdir -p "$postgres_socket"
     postgres_own "$postgres_socket"
-    postgres_drop_stale_lock
+    postgres_drop_stale_locks
     if [[ -e $log ]]; then seen=$(stat -c %s "$log"); fi
     # The path of the socket is quoted as a list element, which may hold spaces and commas.
     (cd / && process_spawn "$(server_pid_file postgres)" "$log" env LC_ALL=C "${as_postgres[@]}" "$bin/postgres" -D "$data" \
@@ -102,14 +102,19 @@ postgres_wait_ready() {
     done
 }
 
-# A lock file survives kill -9 and a power cut, and the number in it may be another program's by now. Only we know that
-# it named a server of ours that is gone.
-postgres_drop_stale_lock() {
-    local lock=$postgres_folder/data/postmaster.pid pid_file
-    pid_file=$(server_pid_file postgres)
-    [[ -s $lock && -s $pid_file ]] || return 0
-    if [[ $(head -n 1 "$lock") == "$(process_id "$pid_file")" ]] && ! process_alive "$pid_file"; then rm -f "$lock"; fi
+# Lock files survive kill -9 and a power cut, and the process id in them may be a zombie's or another program's by now:
+# the server would refuse to start. They go once nobody works in the data folder, as every process of a server does;
+# after kill -9 of the server alone its children may still be about to end.
+postgres_drop_stale_locks() {
+    local deadline=$((SECONDS + postgres_end_limit_s))
+    while postgres_data_in_use; do
+        ((SECONDS < deadline)) || die "a server that is not ours works in $postgres_folder/data"
+        sleep 0.1
+    done
+    rm -f "$postgres_folder/data/postmaster.pid" "$postgres_socket/.s.PGSQL.$postgres_port"{,.lock}
 }
+
+postgres_data_in_use() { readlink /proc/[0-9]*/cwd 2>/dev/null | grep -qxF "$postgres_folder/data"; }
 
 # postgres_signal_end orderly|crash: SIGINT is the fast shutdown, SIGQUIT the immediate one (recovery at the next start).
 postgres_signal_end() {
