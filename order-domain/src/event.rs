@@ -20,6 +20,17 @@ use crate::{Currency, CustomerId, DeliveryWindow, InvalidValue, Item, OrderId, Q
 /// | `item_quantity_changed` | the same (`quantity` is the new one), `previous_quantity` |
 /// | `scheduled` | `order_id`, `delivery_window` (`starts_at`, `ends_at`) |
 /// | `cancelled` | `order_id` |
+///
+/// ```
+/// use order_domain::{Currency, CustomerId, EventType, NewOrder, OrderId, create};
+///
+/// let order_id: OrderId = "01998f3e-7c00-7000-8000-000000000001".parse()?;
+/// let customer: CustomerId = "01998f3e-7c00-7000-8000-0000000000c1".parse()?;
+/// let event = create(order_id, &NewOrder::new(customer, Currency::EUR));
+/// assert_eq!(event.event_type(), EventType::Created);
+/// assert_eq!(serde_json::to_value(&event)?["currency"], "EUR");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OrderEvent {
     /// The order began, open and without items.

@@ -15,6 +15,14 @@ macro_rules! id {
         ///
         /// New ones are UUIDs of version 7, so that they sort by the time of their making; any UUID is accepted when
         /// one is read, since other programs write too. Text and JSON have the usual form with hyphens.
+        ///
+        /// ```
+        #[doc = concat!("use order_domain::", stringify!($name), ";")]
+        ///
+        #[doc = concat!("let id = ", stringify!($name), "::generate(chrono::DateTime::UNIX_EPOCH);")]
+        /// assert_eq!(id.to_string().parse(), Ok(id));
+        #[doc = concat!("assert!(\"no uuid\".parse::<", stringify!($name), ">().is_err());")]
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);

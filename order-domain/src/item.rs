@@ -41,6 +41,15 @@ impl NewItem {
 }
 
 /// An item of an order. Its SKU and price never change; its quantity may.
+///
+/// ```
+/// use order_domain::{Currency, Item, ItemId, Money, NewItem, Quantity, Sku};
+///
+/// let milk = NewItem::new(Sku::new("milk")?, Quantity::new(2)?, Money::from_minor(149, Currency::EUR)?);
+/// let item_id: ItemId = "01998f3e-7c00-7000-8000-000000000101".parse()?;
+/// assert_eq!(Item::new(item_id, milk).total()?, Money::from_minor(298, Currency::EUR)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Item {
     id: ItemId,

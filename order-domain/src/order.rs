@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     Currency, CustomerId, DeliveryWindow, Item, ItemId, Money, MoneyError, OrderError, OrderEvent, OrderId, OrderState,
@@ -12,8 +12,8 @@ use crate::{
 /// An order, as its events made it. Only events change it.
 ///
 /// JSON has the fields of [`OrderState`], from which it is also built when its parts come from a database.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "OrderState", into = "OrderState")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "OrderState")]
 pub struct Order {
     pub(crate) id: OrderId,
     pub(crate) customer_id: CustomerId,
@@ -27,6 +27,18 @@ pub struct Order {
 
 impl Order {
     /// Replays the whole history of an order: each event with its version, from 1 without a gap.
+    ///
+    /// ```
+    /// use order_domain::{CustomerId, Currency, NewOrder, Order, OrderId, OrderEvent, OrderStatus, Version, create};
+    /// # let order_id: OrderId = "01998f3e-7c00-7000-8000-000000000001".parse()?;
+    /// # let customer: CustomerId = "01998f3e-7c00-7000-8000-0000000000c1".parse()?;
+    ///
+    /// let created = create(order_id, &NewOrder::new(customer, Currency::EUR));
+    /// let cancelled = OrderEvent::Cancelled { order_id };
+    /// let history = [(Version::new(1)?, created), (Version::new(2)?, cancelled)];
+    /// assert_eq!(Order::from_events(history)?.status(), OrderStatus::Cancelled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ReplayError`] says where the history stops making sense.
@@ -188,6 +200,12 @@ impl Order {
             version: self.version,
             source,
         })
+    }
+}
+
+impl Serialize for Order {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        OrderState::from(self).serialize(serializer)
     }
 }
 

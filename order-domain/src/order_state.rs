@@ -80,8 +80,8 @@ impl TryFrom<OrderState> for Order {
     }
 }
 
-impl From<Order> for OrderState {
-    fn from(order: Order) -> Self {
+impl From<&Order> for OrderState {
+    fn from(order: &Order) -> Self {
         Self {
             order_id: order.id,
             customer_id: order.customer_id,

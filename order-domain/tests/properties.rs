@@ -62,7 +62,7 @@ fn assert_invariants(order: &Order) {
         OrderStatus::Scheduled => assert!(order.delivery_window().is_some() && !order.items().is_empty()),
         OrderStatus::Cancelled => {}
     }
-    assert_eq!(Order::try_from(OrderState::from(order.clone())).as_ref(), Ok(order));
+    assert_eq!(Order::try_from(OrderState::from(order)).as_ref(), Ok(order));
 }
 
 proptest! {

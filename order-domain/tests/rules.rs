@@ -258,7 +258,7 @@ fn deciding_changes_nothing() {
 
 #[test]
 fn an_order_at_the_last_version_refuses_what_would_need_another() {
-    let mut state = OrderState::from(order_after(&[add(1)]));
+    let mut state = OrderState::from(&order_after(&[add(1)]));
     state.version = Version::MAX;
     let order = Order::try_from(state).unwrap();
     for command in [add(2), change(1, 3), remove(1), schedule(1), Command::Cancel] {
@@ -416,8 +416,8 @@ fn an_event_that_tells_an_item_otherwise_than_the_order_has_it_is_not_applied() 
 
 #[test]
 fn parts_that_no_history_could_have_made_are_no_order() {
-    let open = OrderState::from(order_after(&[add(1)]));
-    let scheduled = OrderState::from(order_after(&[add(1), schedule(1)]));
+    let open = OrderState::from(&order_after(&[add(1)]));
+    let scheduled = OrderState::from(&order_after(&[add(1), schedule(1)]));
     let broken = |state: &OrderState, break_it: fn(&mut OrderState)| {
         let mut state = state.clone();
         break_it(&mut state);
