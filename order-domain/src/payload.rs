@@ -2,6 +2,10 @@
 //!
 //! Every field can be computed inside a database, from the command and the rows that it touches, since a store may
 //! decide and write the event in one SQL statement. The shapes below are a contract: fields are only ever added.
+//!
+//! `previous_quantity` is the one to take care of on PostgreSQL: such a statement has to read it with a row lock
+//! (`FOR NO KEY UPDATE`, joined to the row of the order that it stepped). A plain read sees the snapshot from before
+//! the statement waited for the order, and tells a quantity that is gone.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
