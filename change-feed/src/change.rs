@@ -12,13 +12,28 @@ use crate::Position;
 
 /// One committed change, as a source captured it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Change {
-    /// Where it stands in the source.
+    /// Where it stands in the source: after the previous complete end, at or before the next one.
+    /// Not a place to start from, and without a tail.
     pub position: Position,
     /// Its place in its database transaction, where the source can tell.
     pub transaction: Option<TransactionPlace>,
     /// What changed.
     pub content: Content,
+}
+
+impl Change {
+    /// An event at this position.
+    pub fn event(position: Position, event: EventRecord) -> Self {
+        Self { position, transaction: None, content: Content::Event(event) }
+    }
+
+    /// With its place in its database transaction.
+    #[must_use]
+    pub fn in_transaction(self, place: TransactionPlace) -> Self {
+        Self { transaction: Some(place), ..self }
+    }
 }
 
 /// What changed.
@@ -31,6 +46,7 @@ pub enum Content {
 
 /// A row of an outbox.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct EventRecord {
     /// The outbox table that it stands in, schema-qualified as the source knows it.
     pub outbox: Arc<str>,
@@ -48,6 +64,27 @@ pub struct EventRecord {
     pub occurred_at: DateTime<Utc>,
     /// The writer's W3C trace context, where there was one.
     pub traceparent: Option<Arc<str>>,
+}
+
+impl EventRecord {
+    /// A row of this outbox, without a trace context.
+    pub fn new(
+        outbox: Arc<str>,
+        event_id: EventId,
+        key: Arc<str>,
+        version: u64,
+        event_type: Arc<str>,
+        payload: Bytes,
+        occurred_at: DateTime<Utc>,
+    ) -> Self {
+        Self { outbox, event_id, key, version, event_type, payload, occurred_at, traceparent: None }
+    }
+
+    /// With the writer's W3C trace context.
+    #[must_use]
+    pub fn with_traceparent(self, traceparent: impl Into<Arc<str>>) -> Self {
+        Self { traceparent: Some(traceparent.into()), ..self }
+    }
 }
 
 /// The id of an event: a UUID, version 7 where this workspace generates it.
@@ -81,11 +118,24 @@ impl fmt::Debug for EventId {
 
 /// The place of a change in its database transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TransactionPlace {
     /// The database's id of the transaction (PostgreSQL: `xid8`).
     pub id: u64,
     /// 0 for the transaction's first change.
     pub index: u32,
-    /// The number of the transaction's changes; only on its last one.
+    /// The number of changes that were captured of the transaction; only on its last one.
     pub count: Option<u32>,
+}
+
+impl TransactionPlace {
+    /// The place of a change that is not the transaction's last, or not known to be.
+    pub const fn new(id: u64, index: u32) -> Self {
+        Self { id, index, count: None }
+    }
+
+    /// The place of the last change of a transaction of `count` changes.
+    pub const fn last(id: u64, count: u32) -> Self {
+        Self { id, index: count.saturating_sub(1), count: Some(count) }
+    }
 }

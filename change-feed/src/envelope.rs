@@ -46,15 +46,7 @@ impl Envelope {
         position: Position,
         epoch: Epoch,
     ) -> Self {
-        Self {
-            topic,
-            source,
-            event,
-            position,
-            epoch,
-            transaction: None,
-            marks: Marks::default(),
-        }
+        Self { topic, source, event, position, epoch, transaction: None, marks: Marks::default() }
     }
 
     /// With its place in its database transaction.
@@ -64,12 +56,21 @@ impl Envelope {
         self
     }
 
+    /// The longest reason that a withheld stub names, in bytes; a longer one is cut.
+    pub const MAX_REASON_LEN_BYTES: usize = 200;
+
     /// The stub that takes the place of an envelope that can't be published: same topic, key,
-    /// version and event id, the reason, and no data. The payload stays in the outbox.
+    /// version and event id, the reason, and no data: of zero length, never null. The payload
+    /// stays in the outbox, and so does the trace context, whose length nobody has bounded.
     #[must_use]
-    pub fn withheld(mut self, reason: impl Into<Arc<str>>) -> Self {
+    pub fn withheld(mut self, reason: &str) -> Self {
+        let mut end = reason.len().min(Self::MAX_REASON_LEN_BYTES);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
         self.event.payload = Bytes::new();
-        self.marks.withheld = Some(reason.into());
+        self.event.traceparent = None;
+        self.marks.withheld = Some(Arc::from(&reason[..end]));
         self
     }
 
@@ -80,9 +81,11 @@ impl Envelope {
         self
     }
 
-    /// Marked as the state at the beginning of an epoch rather than a change.
+    /// Marked as the state at the beginning of an epoch rather than a change. It has an id of its
+    /// own, since a consumer that knows the event must take the baseline all the same.
     #[must_use]
-    pub fn as_baseline(mut self) -> Self {
+    pub fn as_baseline(mut self, id: EventId) -> Self {
+        self.event.event_id = id;
         self.marks.baseline = true;
         self
     }
@@ -97,29 +100,34 @@ impl Envelope {
         &self.event.key
     }
 
-    /// The payload; empty in a withheld stub. Cloning `Bytes` copies nothing.
+    /// The payload, shared; empty in a withheld stub.
     pub fn payload(&self) -> Bytes {
         self.event.payload.clone()
     }
 
-    /// The event's id.
-    pub fn event_id(&self) -> EventId {
-        self.event.event_id
+    /// The payload, borrowed: for publishers that count allocations.
+    pub fn data(&self) -> &[u8] {
+        &self.event.payload
     }
 
-    /// The event's type as a consumer sees it.
-    pub fn event_type(&self) -> &str {
-        &self.event.event_type
+    /// The event's id; `None` for what is not an event.
+    pub fn event_id(&self) -> Option<EventId> {
+        Some(self.event.event_id)
     }
 
-    /// The version of the aggregate that this event closed.
-    pub fn version(&self) -> u64 {
-        self.event.version
+    /// The event's type as a consumer sees it; `None` for what is not an event.
+    pub fn event_type(&self) -> Option<&str> {
+        Some(&self.event.event_type)
     }
 
-    /// When the writer's database says that it happened.
-    pub fn occurred_at(&self) -> DateTime<Utc> {
-        self.event.occurred_at
+    /// The version of the aggregate that this event closed; `None` for what is not an event.
+    pub fn version(&self) -> Option<u64> {
+        Some(self.event.version)
+    }
+
+    /// When the writer's database says that it happened; `None` where it doesn't say.
+    pub fn occurred_at(&self) -> Option<DateTime<Utc>> {
+        Some(self.event.occurred_at)
     }
 
     /// Where the change stands in its source.
@@ -146,7 +154,8 @@ impl Envelope {
     pub fn size_bytes(&self) -> usize {
         /// Fifteen headers with their names and values, measured on a typical order event.
         const HEADERS_BYTES: usize = 420;
-        self.event.payload.len() + self.event.key.len() + HEADERS_BYTES
+        let traceparent = self.event.traceparent.as_ref().map_or(0, |text| text.len());
+        self.event.payload.len() + self.event.key.len() + self.event.event_type.len() + traceparent + HEADERS_BYTES
     }
 
     /// Gives every header, name and value, in a fixed order.
@@ -168,7 +177,7 @@ impl Envelope {
     /// | `feed_position` | [`Position`]'s text, which sorts |
     /// | `feed_epoch` | decimal |
     /// | `feed_tx`, `feed_tx_index` | the database transaction and the place in it, decimal, where the source can tell |
-    /// | `feed_tx_count` | on a transaction's last record: the number of its records |
+    /// | `feed_tx_count` | on a transaction's last change: the number of its changes that were captured |
     /// | `feed_withheld` | why the data is missing |
     /// | `feed_replay`, `feed_baseline` | `true`, where they apply |
     pub fn visit_headers(&self, visit: &mut dyn FnMut(&'static str, &str)) {
@@ -184,10 +193,7 @@ impl Envelope {
         visit("ce_type", &self.event.event_type);
         visit("ce_source", &self.source);
         visit("ce_subject", &self.event.key);
-        visit(
-            "ce_time",
-            &self.event.occurred_at.to_rfc3339_opts(SecondsFormat::Micros, true),
-        );
+        visit("ce_time", &self.event.occurred_at.to_rfc3339_opts(SecondsFormat::Micros, true));
         if self.marks.withheld.is_none() {
             visit("content-type", "application/json");
         }

@@ -36,9 +36,7 @@ impl FeedName {
         if starts_well && rest_is_plain && name.len() <= Self::MAX_LEN_BYTES {
             Ok(Self(name))
         } else {
-            Err(InvalidFeedName {
-                name: name.chars().take(80).collect(),
-            })
+            Err(InvalidFeedName { name: name.chars().take(80).collect() })
         }
     }
 
@@ -113,6 +111,7 @@ impl fmt::Display for Epoch {
 
 /// What a feed captures from, as far as it can be told from another of the same kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceIdentity {
     /// The kind of source: `sqlite`, `postgres-poll`, `postgres-logical` …
     pub kind: String,
@@ -122,10 +121,18 @@ pub struct SourceIdentity {
     pub captures: String,
 }
 
+impl SourceIdentity {
+    /// The identity of a source of this kind, on this database, of this table.
+    pub fn new(kind: impl Into<String>, system: impl Into<String>, captures: impl Into<String>) -> Self {
+        Self { kind: kind.into(), system: system.into(), captures: captures.into() }
+    }
+}
+
 /// What a feed publishes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PublisherIdentity {
-    /// The kind of publisher: `kafka`, `ndjson`, `memory` …
+    /// The kind of publisher and how it delivers: `kafka-transactional`, `ndjson`, `memory` …
     pub kind: String,
     /// What tells this broker cluster, or this file, from every other.
     pub cluster: String,
@@ -133,8 +140,23 @@ pub struct PublisherIdentity {
     pub topics: BTreeMap<String, Topic>,
 }
 
+impl PublisherIdentity {
+    /// The identity of a publisher of this kind, to this cluster, without topics.
+    pub fn new(kind: impl Into<String>, cluster: impl Into<String>) -> Self {
+        Self { kind: kind.into(), cluster: cluster.into(), topics: BTreeMap::new() }
+    }
+
+    /// With a topic that the feed writes to.
+    #[must_use]
+    pub fn with_topic(mut self, name: impl Into<String>, topic: Topic) -> Self {
+        self.topics.insert(name.into(), topic);
+        self
+    }
+}
+
 /// A topic as the feed first saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Topic {
     /// Its number of partitions: a key's partition depends on it.
     pub partitions: u32,
@@ -144,11 +166,19 @@ pub struct Topic {
     pub id: Option<String>,
 }
 
+impl Topic {
+    /// A topic with this number of partitions, and the broker's id of it where there is one.
+    pub fn new(partitions: u32, id: Option<String>) -> Self {
+        Self { partitions, id }
+    }
+}
+
 /// Everything that must stay the same while a feed's position means anything.
 ///
 /// It is kept in the source's database *and* with the position at the publisher, and compared at
 /// every start. See [`FeedIdentity::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FeedIdentity {
     /// The feed's name.
     pub feed: FeedName,
@@ -161,16 +191,35 @@ pub struct FeedIdentity {
 }
 
 impl FeedIdentity {
-    /// Compares what is found at a start with what was stored, `kept_by` whom.
+    /// The identity of a feed.
+    pub fn new(feed: FeedName, epoch: Epoch, source: SourceIdentity, publisher: PublisherIdentity) -> Self {
+        Self { feed, epoch, source, publisher }
+    }
+
+    /// Compares what is found at a start with what was stored by one of the two sides, and gives
+    /// the identity to store from now on.
     ///
-    /// Topics that are found and were not stored are new routes, and no mismatch.
-    pub fn check(&self, stored: &FeedIdentity) -> Result<(), Mismatch> {
+    /// Topics that are found and were not stored are new routes, and no mismatch. Topics that were
+    /// stored and are not found stay in the identity: a route that comes back is compared then.
+    pub fn check(self, stored: &FeedIdentity, kept_by: Side) -> Result<FeedIdentity, Mismatch> {
+        self.check_parts(stored, kept_by)?;
+        self.check_topics(stored)?;
+        Ok(self.with_topics_of(stored))
+    }
+
+    fn with_topics_of(mut self, stored: &FeedIdentity) -> Self {
+        for (name, before) in &stored.publisher.topics {
+            let topic = self.publisher.topics.entry(name.clone()).or_insert_with(|| before.clone());
+            if topic.id.is_none() {
+                topic.id.clone_from(&before.id);
+            }
+        }
+        self
+    }
+
+    fn check_parts(&self, stored: &FeedIdentity, kept_by: Side) -> Result<(), Mismatch> {
         let differs = |what, stored: &dyn fmt::Display, found: &dyn fmt::Display| {
-            Err(Mismatch::Differs {
-                what,
-                stored: stored.to_string(),
-                found: found.to_string(),
-            })
+            Err(Mismatch::Differs { what, kept_by, stored: stored.to_string(), found: found.to_string() })
         };
         if stored.feed != self.feed {
             return differs("feed name", &stored.feed, &self.feed);
@@ -193,7 +242,7 @@ impl FeedIdentity {
         if stored.publisher.cluster != self.publisher.cluster {
             return differs("cluster", &stored.publisher.cluster, &self.publisher.cluster);
         }
-        self.check_topics(stored)
+        Ok(())
     }
 
     fn check_topics(&self, stored: &FeedIdentity) -> Result<(), Mismatch> {
@@ -203,11 +252,7 @@ impl FeedIdentity {
             };
             if before.partitions != now.partitions {
                 let (stored, found) = (before.partitions, now.partitions);
-                return Err(Mismatch::Repartitioned {
-                    topic: name.clone(),
-                    stored,
-                    found,
-                });
+                return Err(Mismatch::Repartitioned { topic: name.clone(), stored, found });
             }
             if let (Some(before), Some(now)) = (&before.id, &now.id)
                 && before != now
@@ -219,13 +264,73 @@ impl FeedIdentity {
     }
 }
 
+/// One of the two sides of a feed that keep its identity and position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The database that changes are captured from.
+    Source,
+    /// The broker that they are published to.
+    Publisher,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "the source",
+            Self::Publisher => "the publisher",
+        })
+    }
+}
+
 /// How far a feed has come, and whose position that is. Stored as JSON.
+///
+/// Checkpoints of one feed are ordered by epoch and then by position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Checkpoint {
+    /// The version of this form: 1. A checkpoint of a later form is not read.
+    format: CheckpointFormat,
     /// The feed that the position belongs to.
     pub identity: FeedIdentity,
     /// Everything through this position is durable at the publisher.
     pub position: Position,
+}
+
+impl Checkpoint {
+    /// The checkpoint of this feed at this position.
+    pub fn new(identity: FeedIdentity, position: Position) -> Self {
+        Self { format: CheckpointFormat, identity, position }
+    }
+
+    /// Whether this one is from an earlier epoch than `other`, or before it in the same epoch.
+    pub fn is_older_than(&self, other: &Checkpoint) -> bool {
+        (self.identity.epoch, &self.position) < (other.identity.epoch, &other.position)
+    }
+}
+
+/// The number 1: an older program must not read a newer form, drop what it does not know and
+/// write the rest back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct CheckpointFormat;
+
+impl CheckpointFormat {
+    const NUMBER: u32 = 1;
+}
+
+impl TryFrom<u32> for CheckpointFormat {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        let known = number == Self::NUMBER;
+        known.then_some(Self).ok_or_else(|| format!("this checkpoint has form {number}; a newer change-feed wrote it"))
+    }
+}
+
+impl From<CheckpointFormat> for u32 {
+    fn from(_: CheckpointFormat) -> Self {
+        CheckpointFormat::NUMBER
+    }
 }
 
 /// Why a feed can't go on from its position: it fails closed rather than lose or invent a change.
@@ -236,10 +341,12 @@ pub struct Checkpoint {
 #[non_exhaustive]
 pub enum Mismatch {
     /// A part of the identity is not what it was.
-    #[error("the {what} of this feed is {found:?}, but its position belongs to {stored:?}")]
+    #[error("the {what} of this feed is {found:?}, but the position that {kept_by} keeps belongs to {stored:?}")]
     Differs {
         /// The part that differs.
         what: &'static str,
+        /// The side that keeps the position.
+        kept_by: Side,
         /// What it was.
         stored: String,
         /// What it is now.
@@ -289,12 +396,10 @@ pub enum Mismatch {
         published: Position,
     },
     /// One side knows the feed and the other doesn't.
-    #[error("{known_by} knows this feed, at {position}, and {unknown_to} does not")]
+    #[error("only {known_by} knows this feed, at {position}: the other side has forgotten it, or is another one")]
     Forgotten {
         /// The side that has a position.
-        known_by: &'static str,
-        /// The side that has none.
-        unknown_to: &'static str,
+        known_by: Side,
         /// The position of the side that has one.
         position: Position,
     },
@@ -303,7 +408,8 @@ pub enum Mismatch {
 impl Mismatch {
     /// What the operator does next.
     pub fn remedy(&self) -> String {
-        const ANEW: &str = "start a feed under a new name with a new topic: the outbox holds the whole history";
+        const ANEW: &str =
+            "start a feed under a new name with a new topic: an outbox that was never pruned holds the whole history";
         match self {
             Self::Differs { what, .. } => {
                 format!(
@@ -329,10 +435,7 @@ mod tests {
     use super::*;
 
     fn identity() -> FeedIdentity {
-        let topic = Topic {
-            partitions: 12,
-            id: Some("a".to_owned()),
-        };
+        let topic = Topic { partitions: 12, id: Some("a".to_owned()) };
         FeedIdentity {
             feed: FeedName::new("orders").expect("a valid name"),
             epoch: Epoch::FIRST,
@@ -353,15 +456,9 @@ mod tests {
     fn an_identity_matches_itself_and_one_with_more_topics() {
         let stored = identity();
         let mut found = identity();
-        found.publisher.topics.insert(
-            "new".to_owned(),
-            Topic {
-                partitions: 1,
-                id: None,
-            },
-        );
-        assert_eq!(stored.check(&stored), Ok(()));
-        assert_eq!(found.check(&stored), Ok(()));
+        found.publisher.topics.insert("new".to_owned(), Topic { partitions: 1, id: None });
+        assert_eq!(stored.clone().check(&stored, Side::Source), Ok(stored.clone()));
+        assert_eq!(found.clone().check(&stored, Side::Source), Ok(found));
     }
 
     #[test]
@@ -374,35 +471,39 @@ mod tests {
             ("captured table", |i| i.source.captures.push('x')),
             ("kind of publisher", |i| i.publisher.kind.push('x')),
             ("cluster", |i| i.publisher.cluster.push('x')),
-            ("partitions", |i| {
-                i.publisher.topics.values_mut().for_each(|t| t.partitions += 1)
-            }),
-            ("created again", |i| {
-                i.publisher
-                    .topics
-                    .values_mut()
-                    .for_each(|t| t.id = Some("b".to_owned()))
-            }),
+            ("partitions", |i| i.publisher.topics.values_mut().for_each(|t| t.partitions += 1)),
+            ("created again", |i| i.publisher.topics.values_mut().for_each(|t| t.id = Some("b".to_owned()))),
         ];
         for (name, change) in changes {
             let mut found = identity();
             change(&mut found);
-            let mismatch = found.check(&identity()).expect_err(name);
+            let mismatch = found.check(&identity(), Side::Publisher).expect_err(name);
             assert!(mismatch.to_string().contains(name), "{mismatch}");
             assert!(!mismatch.remedy().is_empty());
         }
     }
 
     #[test]
+    fn a_route_that_was_away_is_compared_when_it_comes_back() {
+        let mut without = identity();
+        without.publisher.topics.clear();
+        let kept = without.check(&identity(), Side::Source).expect("no mismatch");
+        let mut back = identity();
+        back.publisher.topics.values_mut().for_each(|topic| topic.partitions = 6);
+        assert!(matches!(back.check(&kept, Side::Source), Err(Mismatch::Repartitioned { .. })));
+    }
+
+    #[test]
+    fn a_checkpoint_of_a_later_form_is_not_read() {
+        let checkpoint = Checkpoint::new(identity(), Position::ORIGIN);
+        let json = serde_json::to_string(&checkpoint).expect("plain data").replace("\"format\":1", "\"format\":2");
+        assert!(serde_json::from_str::<Checkpoint>(&json).is_err());
+    }
+
+    #[test]
     fn a_checkpoint_reads_back_from_its_json() {
-        let checkpoint = Checkpoint {
-            identity: identity(),
-            position: Position::new('s', 7, 0),
-        };
+        let checkpoint = Checkpoint::new(identity(), Position::new('s', 7, 0));
         let json = serde_json::to_string(&checkpoint).expect("plain data");
-        assert_eq!(
-            serde_json::from_str::<Checkpoint>(&json).expect("the same shape"),
-            checkpoint
-        );
+        assert_eq!(serde_json::from_str::<Checkpoint>(&json).expect("the same shape"), checkpoint);
     }
 }

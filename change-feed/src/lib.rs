@@ -34,7 +34,8 @@ pub use change::{Change, Content, EventId, EventRecord, TransactionPlace};
 pub use envelope::Envelope;
 #[cfg(feature = "relay")]
 pub use identity::{
-    Checkpoint, Epoch, FeedIdentity, FeedName, InvalidFeedName, Mismatch, PublisherIdentity, SourceIdentity, Topic,
+    Checkpoint, Epoch, FeedIdentity, FeedName, InvalidFeedName, Mismatch, PublisherIdentity, Side, SourceIdentity,
+    Topic,
 };
 #[cfg(feature = "relay")]
 pub use part::{Changes, End, Part};

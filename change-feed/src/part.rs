@@ -7,7 +7,8 @@ use crate::{Change, Checkpoint, Envelope, FeedIdentity, Position};
 pub enum End {
     /// In the middle of a database transaction: more of it follows.
     Continues,
-    /// At the end of a transaction: everything through this position has been given.
+    /// At a place to start from: everything through this position has been given. That is the end
+    /// of a transaction, unless the source had to split a very large one, which it documents.
     Complete(Position),
 }
 
@@ -24,12 +25,25 @@ impl End {
 /// A run of committed changes, as a source gives it: at least one whole transaction, or a piece of
 /// a large one.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Changes {
     /// The changes, in the order of the source. Empty if the source only moved past changes that
     /// are of no concern to the feed.
     pub changes: Vec<Change>,
     /// How the run ends.
     pub end: End,
+}
+
+impl Changes {
+    /// Changes through a position to start from.
+    pub fn complete(changes: Vec<Change>, through: Position) -> Self {
+        Self { changes, end: End::Complete(through) }
+    }
+
+    /// A piece of a transaction of which more follows.
+    pub fn continued(changes: Vec<Change>) -> Self {
+        Self { changes, end: End::Continues }
+    }
 }
 
 /// A run of envelopes, as a publisher takes it.
@@ -46,11 +60,7 @@ pub struct Part<'a> {
 impl<'a> Part<'a> {
     /// A part of the feed with this identity.
     pub fn new(identity: &'a FeedIdentity, envelopes: &'a [Envelope], end: &'a End) -> Self {
-        Self {
-            identity,
-            envelopes,
-            end,
-        }
+        Self { identity, envelopes, end }
     }
 
     /// The feed that the part belongs to.
@@ -72,9 +82,6 @@ impl<'a> Part<'a> {
     /// part is complete.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let position = self.end.position()?.clone();
-        Some(Checkpoint {
-            identity: self.identity.clone(),
-            position,
-        })
+        Some(Checkpoint::new(self.identity.clone(), position))
     }
 }

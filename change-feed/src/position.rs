@@ -14,7 +14,9 @@ const ORIGIN: &str = "0";
 /// A place in a source: everything at or before it has been captured.
 ///
 /// A position is opaque to everybody but the source that made it. Positions of one feed and
-/// epoch are totally ordered, and their text sorts as they do, byte by byte.
+/// epoch are totally ordered by their two words, and their text sorts as they do, byte by byte.
+/// Only a complete end ([`End::Complete`](crate::End::Complete)) is a place to start from; only
+/// such positions carry a tail, and no two of them have the same words.
 ///
 /// # Text form
 ///
@@ -49,22 +51,27 @@ impl Position {
 
     /// A position of a source of `kind` (an ASCII letter that belongs to the source's
     /// implementation), ordered by `major` and then by `minor`.
+    ///
+    /// # Panics
+    ///
+    /// If `kind` is not an ASCII letter: its text could not be read back.
     pub const fn new(kind: char, major: u64, minor: u64) -> Self {
-        Self(Some(Place {
-            kind,
-            major,
-            minor,
-            tail: None,
-        }))
+        assert!(kind.is_ascii_alphabetic(), "the kind of a position is an ASCII letter");
+        Self(Some(Place { kind, major, minor, tail: None }))
     }
 
-    /// The same position with what the source needs beside the two words to start there again.
+    /// The same position with what the source needs beside the two words to start there again:
+    /// printable ASCII without spaces, since it becomes part of the text.
+    ///
+    /// # Panics
+    ///
+    /// If the tail holds anything else, or if this is the origin, which has no tail.
     #[must_use]
     pub fn with_tail(self, tail: impl Into<Arc<str>>) -> Self {
-        Self(self.0.map(|place| Place {
-            tail: Some(tail.into()),
-            ..place
-        }))
+        let tail = tail.into();
+        assert!(tail.bytes().all(|b| b.is_ascii_graphic()), "the tail of a position is printable ASCII");
+        assert!(!self.is_origin(), "the origin has no tail");
+        Self(self.0.map(|place| Place { tail: Some(tail), ..place }))
     }
 
     /// Whether this is [`Position::ORIGIN`].
@@ -129,9 +136,7 @@ impl FromStr for Position {
         }
         parse(text)
             .map(|place| Self(Some(place)))
-            .ok_or_else(|| InvalidPosition {
-                text: text.chars().take(120).collect(),
-            })
+            .ok_or_else(|| InvalidPosition { text: text.chars().take(120).collect() })
     }
 }
 
@@ -144,12 +149,7 @@ fn parse(text: &str) -> Option<Place> {
     }
     let major = word(fields.next()?)?;
     let minor = word(fields.next()?)?;
-    Some(Place {
-        kind,
-        major,
-        minor,
-        tail: fields.next().map(Arc::from),
-    })
+    Some(Place { kind, major, minor, tail: fields.next().map(Arc::from) })
 }
 
 /// Sixteen lower-case hexadecimal digits, and no other spelling of them: equal text, equal position.
@@ -166,9 +166,7 @@ impl Serialize for Position {
 
 impl<'de> Deserialize<'de> for Position {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -21,20 +21,14 @@ pub struct Router {
 impl Router {
     /// Everything to one topic: events as CloudEvents.
     pub fn to_topic(topic: impl Into<Arc<str>>) -> Self {
-        Self {
-            topic: topic.into(),
-            source: Arc::from("/change-feed"),
-        }
+        Self { topic: topic.into(), source: Arc::from("/change-feed") }
     }
 
     /// The CloudEvents attribute `source`: a URI reference that names the producer.
     /// `/change-feed` unless it is set.
     #[must_use]
     pub fn source(self, source: impl Into<Arc<str>>) -> Self {
-        Self {
-            source: source.into(),
-            ..self
-        }
+        Self { source: source.into(), ..self }
     }
 
     /// The topics that changes can go to.

@@ -11,14 +11,10 @@ pub enum PublishError {
     /// Again, after a pause: the broker is away or busy.
     #[error("the broker is not available at present; nothing is lost, the relay tries again")]
     Transient(#[source] Box<dyn Error + Send + Sync>),
-    /// One envelope can't be published, now or later: the relay withholds it or stops.
-    #[error("envelope {index} of the part can't be published: {reason}")]
-    Rejected {
-        /// Its index in the part.
-        index: usize,
-        /// Why, in words that may be published.
-        reason: String,
-    },
+    /// Envelopes of this part that can't be published, now or later: the relay withholds them or
+    /// stops. Nothing of the part was published.
+    #[error("{} of the part can't be published", count(.0))]
+    Rejected(Vec<Rejection>),
     /// Another relay of the same feed took over.
     #[error("another relay of this feed took over")]
     Fenced,
@@ -45,17 +41,27 @@ impl PublishError {
     /// The envelope at `index` can't be published. `reason` is published in its place: it must
     /// hold nothing of the payload.
     pub fn rejected(index: usize, reason: impl Into<String>) -> Self {
-        Self::Rejected {
-            index,
-            reason: reason.into(),
-        }
+        Self::Rejected(vec![Rejection { index, reason: reason.into() }])
     }
 
     /// Stop.
     pub fn fatal(what: impl Into<String>) -> Self {
-        Self::Fatal {
-            what: what.into(),
-            source: None,
-        }
+        Self::Fatal { what: what.into(), source: None }
+    }
+}
+
+/// An envelope that can't be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Its index in the part.
+    pub index: usize,
+    /// Why, in words that may be published.
+    pub reason: String,
+}
+
+fn count(rejections: &[Rejection]) -> String {
+    match rejections {
+        [only] => format!("envelope {} ({})", only.index, only.reason),
+        many => format!("{} envelopes", many.len()),
     }
 }

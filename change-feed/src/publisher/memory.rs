@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{KeptPosition, PublishError, Publisher, Resumed};
+use super::{KeptPosition, PublishError, Publisher, Resume, Resumed};
 use crate::{Checkpoint, Envelope, FeedName, Part, PublisherIdentity, Topic};
 
 /// Topics with partitions in memory: for tests of relays and consumers, and for programs that have
@@ -69,14 +69,8 @@ impl MemoryBroker {
 
     /// A broker without topics, different from every other.
     pub fn new() -> Self {
-        let shared = Shared {
-            cluster: Uuid::now_v7().to_string(),
-            state: Mutex::default(),
-            appended: Notify::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { cluster: Uuid::now_v7().to_string(), state: Mutex::default(), appended: Notify::new() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Makes a topic with this many partitions (0 is taken as 1), in place of one that has the name.
@@ -142,10 +136,7 @@ impl MemoryBroker {
     fn identity(&self, state: &State, topics: &[Arc<str>]) -> PublisherIdentity {
         let topic = |name: &Arc<str>| {
             let log = state.topics.get(name)?;
-            let topic = Topic {
-                partitions: log.partitions(),
-                id: Some(log.id.clone()),
-            };
+            let topic = Topic { partitions: log.partitions(), id: Some(log.id.clone()) };
             Some((name.to_string(), topic))
         };
         PublisherIdentity {
@@ -164,19 +155,13 @@ impl Default for MemoryBroker {
 
 impl fmt::Debug for MemoryBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBroker")
-            .field("cluster", &self.shared.cluster)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryBroker").field("cluster", &self.shared.cluster).finish_non_exhaustive()
     }
 }
 
 impl Log {
     fn new(partitions: u32) -> Self {
-        Self {
-            id: Uuid::now_v7().to_string(),
-            records: Vec::new(),
-            next_offsets: vec![0; partitions.max(1) as usize],
-        }
+        Self { id: Uuid::now_v7().to_string(), records: Vec::new(), next_offsets: vec![0; partitions.max(1) as usize] }
     }
 
     fn partitions(&self) -> u32 {
@@ -191,11 +176,7 @@ impl Log {
         let next_offset = &mut self.next_offsets[partition as usize];
         let offset = *next_offset;
         *next_offset += 1;
-        self.records.push(MemoryRecord {
-            partition,
-            offset,
-            envelope,
-        });
+        self.records.push(MemoryRecord { partition, offset, envelope });
     }
 }
 
@@ -278,12 +259,7 @@ impl MemoryPublisher {
     }
 
     fn new(broker: &MemoryBroker, feed: &FeedName, transactional: bool) -> Self {
-        Self {
-            broker: broker.clone(),
-            feed: feed.clone(),
-            transactional,
-            session: Mutex::default(),
-        }
+        Self { broker: broker.clone(), feed: feed.clone(), transactional, session: Mutex::default() }
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
@@ -331,7 +307,8 @@ impl Publisher for MemoryPublisher {
         delivered
     }
 
-    async fn resume(&self, topics: &[Arc<str>]) -> Result<Resumed, PublishError> {
+    async fn resume(&self, request: &Resume<'_>) -> Result<Resumed, PublishError> {
+        let topics = request.topics();
         let mut session = self.session();
         let mut state = self.broker.state();
         for topic in topics {
@@ -342,19 +319,13 @@ impl Publisher for MemoryPublisher {
         if self.transactional {
             *generation += 1;
         }
-        *session = Session {
-            generation: Some(*generation),
-            open: Vec::new(),
-        };
+        *session = Session { generation: Some(*generation), open: Vec::new() };
         let position = match state.checkpoints.get(&self.feed) {
             _ if !self.transactional => KeptPosition::Never,
             Some(checkpoint) => KeptPosition::At(Box::new(checkpoint.clone())),
             None => KeptPosition::NotYet,
         };
-        Ok(Resumed {
-            identity: self.broker.identity(&state, topics),
-            position,
-        })
+        Ok(Resumed { identity: self.broker.identity(&state, topics), position })
     }
 }
 
@@ -375,14 +346,13 @@ mod tests {
         let position = database.commit(keys.iter().copied());
         let router = Router::to_topic(TOPIC);
         let route = |change| router.route(change, Epoch::FIRST);
-        (
-            database.changes().into_iter().map(route).collect(),
-            End::Complete(position),
-        )
+        (database.changes().into_iter().map(route).collect(), End::Complete(position))
     }
 
     async fn resumed(publisher: &MemoryPublisher) -> (FeedIdentity, KeptPosition) {
-        let resumed = publisher.resume(&[Arc::from(TOPIC)]).await.expect("resumed");
+        let source = SourceIdentity::new("memory", "one", "events");
+        let (name, topics) = (feed(), [Arc::from(TOPIC)]);
+        let resumed = publisher.resume(&Resume::new(&name, &source, None, &topics)).await.expect("resumed");
         let identity = FeedIdentity {
             feed: feed(),
             epoch: Epoch::FIRST,
@@ -457,7 +427,7 @@ mod tests {
         let part = Part::new(&identity, &envelopes, &end);
         let rejected = publisher.publish(&part).await;
         assert!(
-            matches!(rejected, Err(PublishError::Rejected { index: 0, .. })),
+            matches!(&rejected, Err(PublishError::Rejected(rejections)) if rejections[0].index == 0),
             "{rejected:?}"
         );
         broker.limit_payloads(100);
@@ -473,10 +443,10 @@ mod tests {
         let (before, _) = resumed(&publisher).await;
         broker.delete_topic(TOPIC);
         let (after, _) = resumed(&publisher).await;
-        assert!(after.check(&before).is_err());
+        assert!(after.clone().check(&before, crate::Side::Publisher).is_err());
         broker.add_partitions(TOPIC, 1);
         let (more, _) = resumed(&publisher).await;
-        assert!(more.check(&after).is_err());
+        assert!(more.check(&after, crate::Side::Publisher).is_err());
     }
 
     #[tokio::test]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Checkpoint, Part, PublisherIdentity};
+use crate::{Checkpoint, FeedName, Part, PublisherIdentity, SourceIdentity};
 
-pub use error::PublishError;
+pub use error::{PublishError, Rejection};
 pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
 
 /// Delivers envelopes.
@@ -20,8 +20,12 @@ pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
 ///
 /// # Contract
 ///
-/// - **Calls**: `resume` first; then `publish`, one at a time; after any error `resume` again.
-/// - **Order**: envelopes of one topic and key become visible in the order in which they are given (O).
+/// - **Calls**: `resume` first; then `publish`, one at a time. Whenever the parts since the last
+///   complete end are abandoned, for an error of either side or by dropping a future, `resume`
+///   comes before the next `publish`.
+/// - **Order**: envelopes of one topic and key become visible in the order in which they are given
+///   (O). A key's partition is fixed by the number of partitions at `resume`; a publisher that finds
+///   another number later answers [`PublishError::Closed`].
 /// - **Durable**: `Ok` at a complete end ([`Part::checkpoint`]) means that every envelope since the
 ///   last complete end is durable (L). `Ok` at an end that continues promises nothing.
 /// - **Errors**: nothing is promised of the parts since the last complete end; the relay gives them
@@ -30,25 +34,70 @@ pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
 ///   may publish some of them twice, with the same event ids.
 /// - **Atomic**: a publisher that calls itself transactional shows all envelopes since the last
 ///   complete end or none (A).
-/// - **Cancellation**: dropping the future of a call is an error of that call: `resume` follows.
 /// - **Waiting**: every call ends, with an error if it must: a watchdog belongs to the publisher.
 #[async_trait]
 pub trait Publisher: Send + Sync {
     /// Publishes a part.
     async fn publish(&self, part: &Part<'_>) -> Result<(), PublishError>;
 
-    /// Shuts out every earlier relay of the feed, forgets what was published since the last
-    /// complete end, and says where the publisher stands.
+    /// Forgets what was published since the last complete end, shuts out earlier relays of the
+    /// feed where it can, and says where the publisher stands.
     ///
-    /// `topics` are those that will be written to: the publisher checks that it can, or makes them.
-    async fn resume(&self, topics: &[Arc<str>]) -> Result<Resumed, PublishError> {
-        let _ = topics;
+    /// A publisher that keeps a position first compares whose it is with the request, and answers
+    /// [`PublishError::Closed`] before it shuts out anyone or creates anything: a copy of the
+    /// database that is pointed at the wrong cluster must not stop the feed there. It reads the
+    /// position *after* it has shut out the others.
+    async fn resume(&self, request: &Resume<'_>) -> Result<Resumed, PublishError> {
+        let _ = request;
         Ok(Resumed::without_position("custom"))
+    }
+}
+
+/// What a relay says of itself when it resumes a publisher.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume<'a> {
+    feed: &'a FeedName,
+    source: &'a SourceIdentity,
+    checkpoint: Option<&'a Checkpoint>,
+    topics: &'a [Arc<str>],
+}
+
+impl<'a> Resume<'a> {
+    /// The relay of this feed, with what its source is and stores, and the topics that it will
+    /// write to.
+    pub fn new(
+        feed: &'a FeedName,
+        source: &'a SourceIdentity,
+        checkpoint: Option<&'a Checkpoint>,
+        topics: &'a [Arc<str>],
+    ) -> Self {
+        Self { feed, source, checkpoint, topics }
+    }
+
+    /// The feed.
+    pub fn feed(&self) -> &'a FeedName {
+        self.feed
+    }
+
+    /// What it captures from.
+    pub fn source(&self) -> &'a SourceIdentity {
+        self.source
+    }
+
+    /// What the source was last told; `None` if the feed is new there.
+    pub fn checkpoint(&self) -> Option<&'a Checkpoint> {
+        self.checkpoint
+    }
+
+    /// The topics that will be written to: the publisher checks that it can, or makes them.
+    pub fn topics(&self) -> &'a [Arc<str>] {
+        self.topics
     }
 }
 
 /// Where a publisher stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resumed {
     /// What it publishes to.
     pub identity: PublisherIdentity,
@@ -57,25 +106,26 @@ pub struct Resumed {
 }
 
 impl Resumed {
+    /// For a publisher that publishes to this, and keeps this position.
+    pub fn new(identity: PublisherIdentity, position: KeptPosition) -> Self {
+        Self { identity, position }
+    }
+
     /// For a publisher of this kind that keeps no position: the source's decides.
     pub fn without_position(kind: &str) -> Self {
-        let identity = PublisherIdentity {
-            kind: kind.to_owned(),
-            cluster: String::new(),
-            topics: Default::default(),
-        };
-        Self {
-            identity,
-            position: KeptPosition::Never,
-        }
+        Self::new(PublisherIdentity::new(kind, ""), KeptPosition::Never)
     }
 }
 
 /// The position that a publisher keeps together with its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeptPosition {
-    /// This publisher keeps none.
+    /// This publisher keeps none: what the source was told decides.
     Never,
+    /// What this publisher publishes to lives no longer than the process: every process starts at
+    /// the origin, compares nothing and acknowledges nothing.
+    Ephemeral,
     /// It keeps one, and has none yet for this feed.
     NotYet,
     /// Everything through this checkpoint is published, and nothing after it.
@@ -90,8 +140,8 @@ macro_rules! forward {
                 (**self).publish(part).await
             }
 
-            async fn resume(&self, topics: &[Arc<str>]) -> Result<Resumed, PublishError> {
-                (**self).resume(topics).await
+            async fn resume(&self, request: &Resume<'_>) -> Result<Resumed, PublishError> {
+                (**self).resume(request).await
             }
         }
     };

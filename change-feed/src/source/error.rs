@@ -35,10 +35,6 @@ impl SourceError {
 
     /// Stop, and say what to do.
     pub fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Fatal {
-            what: what.into(),
-            remedy: remedy.into(),
-            source: None,
-        }
+        Self::Fatal { what: what.into(), remedy: remedy.into(), source: None }
     }
 }

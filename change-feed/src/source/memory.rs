@@ -68,14 +68,8 @@ struct History {
 impl MemoryDatabase {
     /// An empty database, different from every other.
     pub fn new() -> Self {
-        let shared = Shared {
-            system: Uuid::now_v7().to_string(),
-            history: Mutex::default(),
-            moved: Notify::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { system: Uuid::now_v7().to_string(), history: Mutex::default(), moved: Notify::new() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Commits one transaction with these events and returns its position. Each event takes the
@@ -158,9 +152,7 @@ impl Default for MemoryDatabase {
 
 impl fmt::Debug for MemoryDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryDatabase")
-            .field("system", &self.shared.system)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryDatabase").field("system", &self.shared.system).finish_non_exhaustive()
     }
 }
 
@@ -175,29 +167,19 @@ pub struct MemoryEvent {
 impl MemoryEvent {
     /// An event of the aggregate with this key, of type `memory.changed.v1` and with the payload `{}`.
     pub fn new(key: impl Into<Arc<str>>) -> Self {
-        Self {
-            key: key.into(),
-            event_type: Arc::from("memory.changed.v1"),
-            payload: Bytes::from_static(b"{}"),
-        }
+        Self { key: key.into(), event_type: Arc::from("memory.changed.v1"), payload: Bytes::from_static(b"{}") }
     }
 
     /// Of this type.
     #[must_use]
     pub fn event_type(self, event_type: impl Into<Arc<str>>) -> Self {
-        Self {
-            event_type: event_type.into(),
-            ..self
-        }
+        Self { event_type: event_type.into(), ..self }
     }
 
     /// With this payload (JSON).
     #[must_use]
     pub fn payload(self, payload: impl Into<Bytes>) -> Self {
-        Self {
-            payload: payload.into(),
-            ..self
-        }
+        Self { payload: payload.into(), ..self }
     }
 }
 
@@ -382,8 +364,7 @@ impl History {
 
     /// The index of the first change after a sequence number.
     fn first_after(&self, sequence: u64) -> usize {
-        self.changes
-            .partition_point(|change| change.position.major() <= sequence)
+        self.changes.partition_point(|change| change.position.major() <= sequence)
     }
 
     /// At most `max` changes after a sequence number, and the sequence number through which they go.
@@ -409,20 +390,12 @@ impl History {
     }
 
     fn check_start(&self, after: &Position) -> Result<(), Mismatch> {
-        let gone = |detail: &str| {
-            Err(Mismatch::SourceGone {
-                position: after.clone(),
-                detail: detail.to_owned(),
-            })
-        };
+        let gone = |detail: &str| Err(Mismatch::SourceGone { position: after.clone(), detail: detail.to_owned() });
         if after.kind().is_some_and(|kind| kind != KIND) {
             return gone("the position was made by a source of another kind");
         }
         if after.major() > self.end {
-            return Err(Mismatch::SourceBehind {
-                position: after.clone(),
-                source_end: place(self.end),
-            });
+            return Err(Mismatch::SourceBehind { position: after.clone(), source_end: place(self.end) });
         }
         if after.major() < self.forgotten {
             return gone("they were forgotten");
@@ -486,10 +459,7 @@ mod tests {
         database.commit(["a", "b", "c", "d", "e", "f", "g"]);
         database.commit(["a"]);
         let source = started(&database, 3, &Position::ORIGIN).await;
-        assert_eq!(
-            sizes(&source).await,
-            [(3, Some(3)), (3, None), (3, None), (2, Some(11))]
-        );
+        assert_eq!(sizes(&source).await, [(3, Some(3)), (3, None), (3, None), (2, Some(11))]);
     }
 
     #[tokio::test]

@@ -21,12 +21,16 @@ pub use memory::{MemoryDatabase, MemoryEvent, MemorySource};
 ///   after `elect`, also while a `next` is under way. One caller at a time for each of them.
 ///   After an error every one of them may be called again, from `elect` on.
 /// - **Order**: the changes of one key come in the order of their versions; a run that starts at a
-///   position gives what follows it, nothing at or before it (O).
+///   position gives what follows it, nothing at or before it (O). The position of a change is
+///   after the previous complete end, and at or before the next one.
 /// - **No loss, no phantom**: what committed is given once per run, and nothing else, however long
 ///   its transaction was open and whatever number it drew (L, P).
 /// - **Ends**: every [`Changes`] that is complete ends at a position that `start` takes, also after
-///   a crash, a restart and in another process. A source may give a large transaction in pieces
+///   a crash or restart of the relay *or of the database*, and in another process: what a crash of
+///   the database may take back is not given. A source may give a large transaction in pieces
 ///   ([`End::Continues`](crate::End::Continues)); it never waits for more before it gives what completes one.
+/// - **Idle**: a run without changes only says that the position moved, at most once a second, and
+///   never because of an acknowledgement. The relay publishes it before it acknowledges it.
 /// - **Bounds**: memory does not grow with the backlog or with a transaction.
 /// - **Cancellation**: dropping the future of any call loses nothing; the next call goes on.
 #[async_trait]
@@ -40,26 +44,41 @@ pub trait Source: Send + Sync {
 
     /// Starts after `position`, or starts again there: the rewind.
     ///
-    /// Fails closed ([`SourceError::Closed`]) where it can't prove that it gives everything after
-    /// `position` and that `position` is of this database's history.
+    /// Fails closed ([`SourceError::Closed`]) where it can see that it would not give everything
+    /// after the position, or that the position is of another history than this database's: it is
+    /// past the end, or another event stands where the last one stood. What the implementation
+    /// can't see, it documents.
     async fn start(&self, after: &Position) -> Result<(), SourceError>;
 
     /// Waits for changes, and gives the next ones. Never empty unless the position moved.
     async fn next(&self) -> Result<Changes, SourceError>;
 
     /// Stores in the source's database that everything through the checkpoint's position is
-    /// durable at the publisher, and whose position that is. Idempotent; never moves backwards:
-    /// an older position is ignored.
+    /// durable at the publisher, and whose position that is. Idempotent; a checkpoint that
+    /// [is older](Checkpoint::is_older_than) is ignored; at an equal one the identity is stored anew.
     async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
+
+    /// Gives the election up, so that a standby takes over. The relay calls it on every way out;
+    /// a process that dies, or is silent for a time that the implementation documents, loses the
+    /// election as well.
+    async fn release(&self) {}
 }
 
 /// What an election found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Elected {
     /// Which database this is, and what the feed captures there.
     pub identity: SourceIdentity,
     /// What was last acknowledged for the feed; `None` if the feed is new here.
     pub checkpoint: Option<Checkpoint>,
+}
+
+impl Elected {
+    /// Elected at this source, with what it stores of the feed.
+    pub fn new(identity: SourceIdentity, checkpoint: Option<Checkpoint>) -> Self {
+        Self { identity, checkpoint }
+    }
 }
 
 macro_rules! forward {
@@ -80,6 +99,10 @@ macro_rules! forward {
 
             async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
                 (**self).acknowledge(checkpoint).await
+            }
+
+            async fn release(&self) {
+                (**self).release().await;
             }
         }
     };
