@@ -150,6 +150,16 @@ impl Envelope {
         self.marks.withheld.as_deref()
     }
 
+    /// Whether it is published again on an operator's order.
+    pub fn is_replay(&self) -> bool {
+        self.marks.replay
+    }
+
+    /// Whether it is the state at the beginning of an epoch rather than a change.
+    pub fn is_baseline(&self) -> bool {
+        self.marks.baseline
+    }
+
     /// Roughly the memory and the room on the wire that this envelope takes, in bytes.
     pub fn size_bytes(&self) -> usize {
         /// Fifteen headers with their names and values, measured on a typical order event.

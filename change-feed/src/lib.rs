@@ -18,6 +18,8 @@ mod envelope;
 #[cfg(feature = "relay")]
 mod identity;
 #[cfg(feature = "relay")]
+pub mod judge;
+#[cfg(feature = "relay")]
 mod part;
 #[cfg(feature = "relay")]
 mod position;
