@@ -114,7 +114,8 @@ postgres_drop_stale_locks() {
     rm -f "$postgres_folder/data/postmaster.pid" "$postgres_socket/.s.PGSQL.$postgres_port"{,.lock}
 }
 
-postgres_data_in_use() { readlink /proc/[0-9]*/cwd 2>/dev/null | grep -qxF "$postgres_folder/data"; }
+# Most processes are not ours to look at: what readlink answers matters, not its exit code.
+postgres_data_in_use() { grep -qxF "$postgres_folder/data" < <(readlink /proc/[0-9]*/cwd 2>/dev/null); }
 
 # postgres_signal_end orderly|crash: SIGINT is the fast shutdown, SIGQUIT the immediate one (recovery at the next start).
 postgres_signal_end() {
