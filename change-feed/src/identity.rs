@@ -463,7 +463,8 @@ mod tests {
 
     #[test]
     fn each_part_that_differs_is_a_mismatch_that_names_it() {
-        let changes: [(&str, fn(&mut FeedIdentity)); 9] = [
+        type Alter = fn(&mut FeedIdentity);
+        let changes: [(&str, Alter); 9] = [
             ("feed name", |i| i.feed = FeedName::new("other").expect("a valid name")),
             ("epoch", |i| i.epoch = Epoch::new(2)),
             ("kind of source", |i| i.source.kind.push('x')),
