@@ -21,19 +21,13 @@ fn item_id(number: u16) -> ItemId {
 fn add(number: u16) -> Command {
     let sku = Sku::new(format!("sku-{number}")).expect("a legal SKU");
     let price = Money::from_minor(149, Currency::EUR).expect("not negative");
-    Command::AddItem {
-        item_id: item_id(number),
-        item: NewItem::new(sku, Quantity::MIN, price),
-    }
+    Command::AddItem { item_id: item_id(number), item: NewItem::new(sku, Quantity::MIN, price) }
 }
 
 /// A scheduled order of `size` items, numbered from 1, and its history.
 fn scheduled(size: u16) -> (Order, Vec<OrderEvent>) {
     let order_id = OrderId::from(Uuid::from_u128(1));
-    let created = create(
-        order_id,
-        &NewOrder::new(CustomerId::from(Uuid::from_u128(2)), Currency::EUR),
-    );
+    let created = create(order_id, &NewOrder::new(CustomerId::from(Uuid::from_u128(2)), Currency::EUR));
     let mut order = Order::from_events([(Version::FIRST, &created)]).expect("a history");
     let mut history = vec![created];
     for command in (1..=size).map(add).chain([schedule()]) {
@@ -55,13 +49,7 @@ fn commands(size: u16) -> [(&'static str, Command); 5] {
     let item_id = item_id(size.div_ceil(2));
     [
         ("add_item", add(size + 1)),
-        (
-            "change_item_quantity",
-            Command::ChangeItemQuantity {
-                item_id,
-                quantity: Quantity::MAX,
-            },
-        ),
+        ("change_item_quantity", Command::ChangeItemQuantity { item_id, quantity: Quantity::MAX }),
         ("remove_item", Command::RemoveItem { item_id }),
         ("schedule", schedule()),
         ("cancel", Command::Cancel),

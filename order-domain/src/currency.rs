@@ -100,17 +100,10 @@ mod tests {
 
     #[test]
     fn codes_are_three_capitals_in_alphabetical_order() {
-        assert!(
-            Currency::LIST
-                .windows(2)
-                .all(|pair| pair[0].as_str() < pair[1].as_str())
-        );
+        assert!(Currency::LIST.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
         for currency in Currency::LIST {
             let code = currency.as_str();
-            assert!(
-                code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()),
-                "{code}"
-            );
+            assert!(code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()), "{code}");
         }
     }
 
@@ -126,9 +119,7 @@ mod tests {
 
     #[test]
     fn other_codes_are_refused() {
-        for refused in [
-            "", "E", "EU", "eur", "Eur", "EURO", " EUR", "XXX", "XAU", "XTS", "AAA", "ZZZ", "€",
-        ] {
+        for refused in ["", "E", "EU", "eur", "Eur", "EURO", " EUR", "XXX", "XAU", "XTS", "AAA", "ZZZ", "€"] {
             assert_eq!(refused.parse::<Currency>(), Err(InvalidValue::Currency), "{refused:?}");
         }
     }
@@ -136,9 +127,6 @@ mod tests {
     #[test]
     fn minor_units_are_those_of_the_list() {
         let digits = |code: &str| code.parse::<Currency>().unwrap().minor_unit_digits();
-        assert_eq!(
-            [digits("JPY"), digits("EUR"), digits("KWD"), digits("CLF")],
-            [0, 2, 3, 4]
-        );
+        assert_eq!([digits("JPY"), digits("EUR"), digits("KWD"), digits("CLF")], [0, 2, 3, 4]);
     }
 }

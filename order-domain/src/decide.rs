@@ -6,11 +6,7 @@ use crate::{Command, Item, NewOrder, Order, OrderError, OrderEvent, OrderId, rul
 /// keeps orders to say.
 #[must_use]
 pub const fn create(order_id: OrderId, order: &NewOrder) -> OrderEvent {
-    OrderEvent::Created {
-        order_id,
-        customer_id: order.customer_id(),
-        currency: order.currency(),
-    }
+    OrderEvent::Created { order_id, customer_id: order.customer_id(), currency: order.currency() }
 }
 
 /// Answers a command with the event that takes the order's next version. The order itself stays as it is until
@@ -40,33 +36,20 @@ pub fn decide(order: &Order, command: &Command) -> Result<OrderEvent, OrderError
     match command {
         Command::AddItem { item_id, item } => {
             rules::add_item(order, *item_id, item.unit_price().currency())?;
-            Ok(OrderEvent::ItemAdded {
-                order_id,
-                item: Item::new(*item_id, item.clone()),
-            })
+            Ok(OrderEvent::ItemAdded { order_id, item: Item::new(*item_id, item.clone()) })
         }
         Command::ChangeItemQuantity { item_id, quantity } => {
             let item = &order.items()[rules::change_item_quantity(order, *item_id)?];
             let previous_quantity = item.quantity();
-            Ok(OrderEvent::ItemQuantityChanged {
-                order_id,
-                item: item.with_quantity(*quantity),
-                previous_quantity,
-            })
+            Ok(OrderEvent::ItemQuantityChanged { order_id, item: item.with_quantity(*quantity), previous_quantity })
         }
         Command::RemoveItem { item_id } => {
             let item = &order.items()[rules::remove_item(order, *item_id)?];
-            Ok(OrderEvent::ItemRemoved {
-                order_id,
-                item: item.clone(),
-            })
+            Ok(OrderEvent::ItemRemoved { order_id, item: item.clone() })
         }
         Command::Schedule { delivery_window } => {
             rules::schedule(order)?;
-            Ok(OrderEvent::Scheduled {
-                order_id,
-                delivery_window: *delivery_window,
-            })
+            Ok(OrderEvent::Scheduled { order_id, delivery_window: *delivery_window })
         }
         Command::Cancel => {
             rules::cancel(order)?;

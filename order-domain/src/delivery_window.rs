@@ -35,15 +35,8 @@ impl DeliveryWindow {
     /// # Errors
     /// [`InvalidValue::WindowYear`] and [`InvalidValue::WindowOrder`] (judged after both are cut to microseconds).
     pub fn new(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> Result<Self, InvalidValue> {
-        let window = Self {
-            starts_at: kept(starts_at)?,
-            ends_at: kept(ends_at)?,
-        };
-        if window.starts_at < window.ends_at {
-            Ok(window)
-        } else {
-            Err(InvalidValue::WindowOrder)
-        }
+        let window = Self { starts_at: kept(starts_at)?, ends_at: kept(ends_at)? };
+        if window.starts_at < window.ends_at { Ok(window) } else { Err(InvalidValue::WindowOrder) }
     }
 
     /// The first moment.
@@ -94,10 +87,7 @@ mod tests {
     fn a_window_ends_after_it_starts() {
         assert!(DeliveryWindow::new(noon(), noon() + TimeDelta::microseconds(1)).is_ok());
         assert_eq!(DeliveryWindow::new(noon(), noon()), Err(InvalidValue::WindowOrder));
-        assert_eq!(
-            DeliveryWindow::new(noon(), noon() - TimeDelta::hours(1)),
-            Err(InvalidValue::WindowOrder)
-        );
+        assert_eq!(DeliveryWindow::new(noon(), noon() - TimeDelta::hours(1)), Err(InvalidValue::WindowOrder));
     }
 
     #[test]
@@ -105,24 +95,15 @@ mod tests {
         let almost = noon() + TimeDelta::nanoseconds(1_999);
         let window = DeliveryWindow::new(almost, noon() + TimeDelta::hours(1)).unwrap();
         assert_eq!(window.starts_at(), noon() + TimeDelta::microseconds(1));
-        assert_eq!(
-            DeliveryWindow::new(noon(), noon() + TimeDelta::nanoseconds(999)),
-            Err(InvalidValue::WindowOrder)
-        );
+        assert_eq!(DeliveryWindow::new(noon(), noon() + TimeDelta::nanoseconds(999)), Err(InvalidValue::WindowOrder));
     }
 
     #[test]
     fn a_window_lies_in_the_years_1970_to_9999() {
         let year = |year| Utc.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap();
         assert!(DeliveryWindow::new(year(1970), year(9999)).is_ok());
-        assert_eq!(
-            DeliveryWindow::new(year(1969), year(2026)),
-            Err(InvalidValue::WindowYear)
-        );
-        assert_eq!(
-            DeliveryWindow::new(year(2026), year(10_000)),
-            Err(InvalidValue::WindowYear)
-        );
+        assert_eq!(DeliveryWindow::new(year(1969), year(2026)), Err(InvalidValue::WindowYear));
+        assert_eq!(DeliveryWindow::new(year(2026), year(10_000)), Err(InvalidValue::WindowYear));
         let widest = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
         assert_eq!(DeliveryWindow::new(widest.0, widest.1), Err(InvalidValue::WindowYear));
     }

@@ -155,10 +155,7 @@ impl FromStr for EventType {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        Self::ALL
-            .into_iter()
-            .find(|event_type| event_type.as_str() == text)
-            .ok_or(InvalidValue::EventType)
+        Self::ALL.into_iter().find(|event_type| event_type.as_str() == text).ok_or(InvalidValue::EventType)
     }
 }
 

@@ -14,11 +14,7 @@ impl NewItem {
     /// `quantity` pieces of `sku` at `unit_price` each.
     #[must_use]
     pub const fn new(sku: Sku, quantity: Quantity, unit_price: Money) -> Self {
-        Self {
-            sku,
-            quantity,
-            unit_price,
-        }
+        Self { sku, quantity, unit_price }
     }
 
     /// What is ordered.
@@ -98,12 +94,6 @@ impl Item {
     /// The same item with another quantity.
     #[must_use]
     pub fn with_quantity(&self, quantity: Quantity) -> Self {
-        Self {
-            id: self.id,
-            item: NewItem {
-                quantity,
-                ..self.item.clone()
-            },
-        }
+        Self { id: self.id, item: NewItem { quantity, ..self.item.clone() } }
     }
 }

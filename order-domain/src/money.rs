@@ -27,11 +27,7 @@ impl Money {
     /// # Errors
     /// [`InvalidValue::NegativeMoney`] below zero.
     pub const fn from_minor(minor: i64, currency: Currency) -> Result<Self, InvalidValue> {
-        if minor < 0 {
-            Err(InvalidValue::NegativeMoney)
-        } else {
-            Ok(Self { minor, currency })
-        }
+        if minor < 0 { Err(InvalidValue::NegativeMoney) } else { Ok(Self { minor, currency }) }
     }
 
     /// No money, in this currency.
@@ -71,10 +67,7 @@ impl Money {
         if other.minor > self.minor {
             Err(MoneyError::Negative)
         } else {
-            Ok(Self {
-                minor: self.minor - other.minor,
-                ..self
-            })
+            Ok(Self { minor: self.minor - other.minor, ..self })
         }
     }
 
@@ -91,10 +84,7 @@ impl Money {
         if self.currency == other.currency {
             Ok(())
         } else {
-            Err(MoneyError::CurrencyMismatch {
-                left: self.currency,
-                right: other.currency,
-            })
+            Err(MoneyError::CurrencyMismatch { left: self.currency, right: other.currency })
         }
     }
 }
@@ -134,23 +124,14 @@ mod tests {
     fn what_overflows_is_an_error() {
         assert_eq!(euro(i64::MAX).plus(euro(1)), Err(MoneyError::Overflow));
         assert_eq!(euro(i64::MAX).plus(euro(0)), Ok(euro(i64::MAX)));
-        assert_eq!(
-            euro(i64::MAX / 2 + 1).times(Quantity::new(2).unwrap()),
-            Err(MoneyError::Overflow)
-        );
-        assert_eq!(
-            euro(i64::MAX / 2).times(Quantity::new(2).unwrap()),
-            Ok(euro(i64::MAX - 1))
-        );
+        assert_eq!(euro(i64::MAX / 2 + 1).times(Quantity::new(2).unwrap()), Err(MoneyError::Overflow));
+        assert_eq!(euro(i64::MAX / 2).times(Quantity::new(2).unwrap()), Ok(euro(i64::MAX - 1)));
     }
 
     #[test]
     fn two_currencies_are_not_added() {
         let dollar = Money::from_minor(1, Currency::USD).unwrap();
-        let mismatch = MoneyError::CurrencyMismatch {
-            left: Currency::EUR,
-            right: Currency::USD,
-        };
+        let mismatch = MoneyError::CurrencyMismatch { left: Currency::EUR, right: Currency::USD };
         assert_eq!(euro(1).plus(dollar), Err(mismatch));
         assert_eq!(euro(1).minus(dollar), Err(mismatch));
     }

@@ -64,10 +64,7 @@ impl Order {
     pub fn apply(&mut self, event: &OrderEvent) -> Result<(), ReplayError> {
         let version = self.next_version()?;
         if event.order_id() != self.id {
-            return Err(ReplayError::OtherOrder {
-                expected: self.id,
-                found: event.order_id(),
-            });
+            return Err(ReplayError::OtherOrder { expected: self.id, found: event.order_id() });
         }
         self.take(version, event)?;
         self.version = version;
@@ -127,9 +124,7 @@ impl Order {
     /// # Errors
     /// [`MoneyError::Overflow`]: no order is refused for its sum, so a sum may be too large to tell.
     pub fn total(&self) -> Result<Money, MoneyError> {
-        self.items
-            .iter()
-            .try_fold(Money::zero(self.currency), |sum, item| sum.plus(item.total()?))
+        self.items.iter().try_fold(Money::zero(self.currency), |sum, item| sum.plus(item.total()?))
     }
 
     /// Where the item is, or where it would go.
@@ -139,11 +134,7 @@ impl Order {
 
     fn created(event: &OrderEvent) -> Result<Self, ReplayError> {
         match *event {
-            OrderEvent::Created {
-                order_id,
-                customer_id,
-                currency,
-            } => Ok(Self {
+            OrderEvent::Created { order_id, customer_id, currency } => Ok(Self {
                 id: order_id,
                 customer_id,
                 status: OrderStatus::Open,
@@ -152,9 +143,7 @@ impl Order {
                 items: Vec::new(),
                 delivery_window: None,
             }),
-            _ => Err(ReplayError::NotCreated {
-                found: event.event_type(),
-            }),
+            _ => Err(ReplayError::NotCreated { found: event.event_type() }),
         }
     }
 
@@ -167,11 +156,7 @@ impl Order {
                 let place = rules::add_item(self, item.id(), currency).map_err(illegal)?;
                 self.items.insert(place, item.clone());
             }
-            OrderEvent::ItemQuantityChanged {
-                item,
-                previous_quantity,
-                ..
-            } => {
+            OrderEvent::ItemQuantityChanged { item, previous_quantity, .. } => {
                 let place = rules::change_item_quantity(self, item.id()).map_err(illegal)?;
                 same_item(version, &self.items[place], &item.with_quantity(*previous_quantity))?;
                 self.items[place] = item.clone();
@@ -196,10 +181,7 @@ impl Order {
 
     fn next_version(&self) -> Result<Version, ReplayError> {
         let source = OrderError::VersionsExhausted;
-        self.version.next().ok_or(ReplayError::Illegal {
-            version: self.version,
-            source,
-        })
+        self.version.next().ok_or(ReplayError::Illegal { version: self.version, source })
     }
 }
 
@@ -210,20 +192,9 @@ impl Serialize for Order {
 }
 
 fn in_sequence(expected: Version, found: Version) -> Result<(), ReplayError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ReplayError::OutOfSequence { expected, found })
-    }
+    if expected == found { Ok(()) } else { Err(ReplayError::OutOfSequence { expected, found }) }
 }
 
 fn same_item(version: Version, held: &Item, told: &Item) -> Result<(), ReplayError> {
-    if held == told {
-        Ok(())
-    } else {
-        Err(ReplayError::Contradiction {
-            version,
-            item_id: held.id(),
-        })
-    }
+    if held == told { Ok(()) } else { Err(ReplayError::Contradiction { version, item_id: held.id() }) }
 }

@@ -107,18 +107,10 @@ impl From<&Item> for ItemState {
 
 fn sorted_items(items: Vec<ItemState>, currency: Currency) -> Result<Vec<Item>, InvalidOrder> {
     if items.len() > MAX_ITEMS_PER_ORDER {
-        return Err(InvalidOrder::TooManyItems {
-            limit: MAX_ITEMS_PER_ORDER,
-        });
+        return Err(InvalidOrder::TooManyItems { limit: MAX_ITEMS_PER_ORDER });
     }
     let mut sorted = BTreeMap::new();
-    for ItemState {
-        item_id,
-        sku,
-        quantity,
-        unit_price_minor,
-    } in items
-    {
+    for ItemState { item_id, sku, quantity, unit_price_minor } in items {
         let item = NewItem::new(sku, quantity, Money::from_minor(unit_price_minor, currency)?);
         if sorted.insert(item_id, Item::new(item_id, item)).is_some() {
             return Err(InvalidOrder::ItemTwice { item_id });

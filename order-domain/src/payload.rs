@@ -19,37 +19,19 @@ impl Serialize for OrderEvent {
     /// Writes the payload.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Created {
-                order_id,
-                customer_id,
-                currency,
-            } => {
+            Self::Created { order_id, customer_id, currency } => {
                 let (order_id, customer_id, currency) = (*order_id, *customer_id, *currency);
-                CreatedPayload {
-                    order_id,
-                    customer_id,
-                    currency,
-                }
-                .serialize(serializer)
+                CreatedPayload { order_id, customer_id, currency }.serialize(serializer)
             }
             Self::ItemAdded { order_id, item } | Self::ItemRemoved { order_id, item } => {
                 ItemPayload::of(*order_id, item, None).serialize(serializer)
             }
-            Self::ItemQuantityChanged {
-                order_id,
-                item,
-                previous_quantity,
-            } => ItemPayload::of(*order_id, item, Some(*previous_quantity)).serialize(serializer),
-            Self::Scheduled {
-                order_id,
-                delivery_window,
-            } => {
+            Self::ItemQuantityChanged { order_id, item, previous_quantity } => {
+                ItemPayload::of(*order_id, item, Some(*previous_quantity)).serialize(serializer)
+            }
+            Self::Scheduled { order_id, delivery_window } => {
                 let (order_id, delivery_window) = (*order_id, *delivery_window);
-                ScheduledPayload {
-                    order_id,
-                    delivery_window,
-                }
-                .serialize(serializer)
+                ScheduledPayload { order_id, delivery_window }.serialize(serializer)
             }
             Self::Cancelled { order_id } => CancelledPayload { order_id: *order_id }.serialize(serializer),
         }
@@ -74,53 +56,28 @@ impl OrderEvent {
     pub fn from_payload<'de, D: Deserializer<'de>>(event_type: EventType, payload: D) -> Result<Self, D::Error> {
         Ok(match event_type {
             EventType::Created => {
-                let CreatedPayload {
-                    order_id,
-                    customer_id,
-                    currency,
-                } = Deserialize::deserialize(payload)?;
-                Self::Created {
-                    order_id,
-                    customer_id,
-                    currency,
-                }
+                let CreatedPayload { order_id, customer_id, currency } = Deserialize::deserialize(payload)?;
+                Self::Created { order_id, customer_id, currency }
             }
             EventType::ItemAdded => {
                 let payload = ItemPayload::<Sku>::deserialize(payload)?;
-                Self::ItemAdded {
-                    order_id: payload.order_id,
-                    item: payload.item().map_err(D::Error::custom)?,
-                }
+                Self::ItemAdded { order_id: payload.order_id, item: payload.item().map_err(D::Error::custom)? }
             }
             EventType::ItemQuantityChanged => {
                 let payload = ItemPayload::<Sku>::deserialize(payload)?;
-                let previous_quantity = payload
-                    .previous_quantity
-                    .ok_or_else(|| D::Error::missing_field("previous_quantity"))?;
+                let previous_quantity =
+                    payload.previous_quantity.ok_or_else(|| D::Error::missing_field("previous_quantity"))?;
                 let order_id = payload.order_id;
                 let item = payload.item().map_err(D::Error::custom)?;
-                Self::ItemQuantityChanged {
-                    order_id,
-                    item,
-                    previous_quantity,
-                }
+                Self::ItemQuantityChanged { order_id, item, previous_quantity }
             }
             EventType::ItemRemoved => {
                 let payload = ItemPayload::<Sku>::deserialize(payload)?;
-                Self::ItemRemoved {
-                    order_id: payload.order_id,
-                    item: payload.item().map_err(D::Error::custom)?,
-                }
+                Self::ItemRemoved { order_id: payload.order_id, item: payload.item().map_err(D::Error::custom)? }
             }
             EventType::Scheduled => {
-                let ScheduledPayload {
-                    order_id,
-                    delivery_window,
-                } = Deserialize::deserialize(payload)?;
-                Self::Scheduled {
-                    order_id,
-                    delivery_window,
-                }
+                let ScheduledPayload { order_id, delivery_window } = Deserialize::deserialize(payload)?;
+                Self::Scheduled { order_id, delivery_window }
             }
             EventType::Cancelled => {
                 let CancelledPayload { order_id } = Deserialize::deserialize(payload)?;
@@ -167,10 +124,7 @@ impl<'a> ItemPayload<&'a Sku> {
 impl ItemPayload<Sku> {
     fn item(self) -> Result<Item, InvalidValue> {
         let unit_price = Money::from_minor(self.unit_price_minor, self.currency)?;
-        Ok(Item::new(
-            self.item_id,
-            NewItem::new(self.sku, self.quantity, unit_price),
-        ))
+        Ok(Item::new(self.item_id, NewItem::new(self.sku, self.quantity, unit_price)))
     }
 }
 

@@ -93,9 +93,6 @@ mod tests {
         for refused in ["0", "1000", "-1", "1.5", "\"1\"", "null"] {
             assert!(serde_json::from_str::<Quantity>(refused).is_err(), "{refused}");
         }
-        assert_eq!(
-            serde_json::to_string(&serde_json::from_str::<Quantity>("7").unwrap()).unwrap(),
-            "7"
-        );
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Quantity>("7").unwrap()).unwrap(), "7");
     }
 }

@@ -13,15 +13,10 @@ pub(crate) fn add_item(order: &Order, item_id: ItemId, currency: Currency) -> Re
         return Err(OrderError::ItemExists { item_id });
     };
     if currency != order.currency() {
-        return Err(OrderError::CurrencyMismatch {
-            order: order.currency(),
-            item: currency,
-        });
+        return Err(OrderError::CurrencyMismatch { order: order.currency(), item: currency });
     }
     if order.items().len() >= MAX_ITEMS_PER_ORDER {
-        return Err(OrderError::TooManyItems {
-            limit: MAX_ITEMS_PER_ORDER,
-        });
+        return Err(OrderError::TooManyItems { limit: MAX_ITEMS_PER_ORDER });
     }
     Ok(place)
 }
@@ -29,9 +24,7 @@ pub(crate) fn add_item(order: &Order, item_id: ItemId, currency: Currency) -> Re
 /// The quantity of an item may change: answers where the item is.
 pub(crate) fn change_item_quantity(order: &Order, item_id: ItemId) -> Result<usize, OrderError> {
     not_cancelled(order)?;
-    order
-        .place_of(item_id)
-        .map_err(|_| OrderError::ItemNotFound { item_id })
+    order.place_of(item_id).map_err(|_| OrderError::ItemNotFound { item_id })
 }
 
 /// An item may be removed: answers where it is.
@@ -46,11 +39,7 @@ pub(crate) fn remove_item(order: &Order, item_id: ItemId) -> Result<usize, Order
 /// The order may be scheduled, for the first time or again.
 pub(crate) fn schedule(order: &Order) -> Result<(), OrderError> {
     not_cancelled(order)?;
-    if order.items().is_empty() {
-        Err(OrderError::Empty)
-    } else {
-        Ok(())
-    }
+    if order.items().is_empty() { Err(OrderError::Empty) } else { Ok(()) }
 }
 
 /// The order may be cancelled.
@@ -64,9 +53,7 @@ pub(crate) fn cancel(order: &Order) -> Result<(), OrderError> {
 /// Cancelled is final, so a cancelled order's version is the one that its cancellation took.
 fn not_cancelled(order: &Order) -> Result<(), OrderError> {
     if order.status() == OrderStatus::Cancelled {
-        return Err(OrderError::Cancelled {
-            at_version: order.version(),
-        });
+        return Err(OrderError::Cancelled { at_version: order.version() });
     }
     order.version().next().map(|_| ()).ok_or(OrderError::VersionsExhausted)
 }

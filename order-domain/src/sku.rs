@@ -103,9 +103,6 @@ mod tests {
     #[test]
     fn json_can_not_build_what_the_constructor_refuses() {
         assert!(serde_json::from_str::<Sku>("\"a b\"").is_err());
-        assert_eq!(
-            serde_json::from_str::<Sku>("\"milk\"").unwrap(),
-            Sku::new("milk").unwrap()
-        );
+        assert_eq!(serde_json::from_str::<Sku>("\"milk\"").unwrap(), Sku::new("milk").unwrap());
     }
 }

@@ -45,10 +45,7 @@ impl FromStr for OrderStatus {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(InvalidValue::Status)
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(InvalidValue::Status)
     }
 }
 

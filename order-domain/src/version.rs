@@ -81,9 +81,7 @@ impl FromStr for Version {
         if text.starts_with(['+', '0']) {
             return Err(InvalidValue::Version);
         }
-        text.parse::<i64>()
-            .map_err(|_| InvalidValue::Version)
-            .and_then(Self::new)
+        text.parse::<i64>().map_err(|_| InvalidValue::Version).and_then(Self::new)
     }
 }
 
@@ -123,9 +121,6 @@ mod tests {
     #[test]
     fn json_can_not_build_what_the_constructor_refuses() {
         assert!(serde_json::from_str::<Version>("0").is_err());
-        assert_eq!(
-            serde_json::to_string(&serde_json::from_str::<Version>("3").unwrap()).unwrap(),
-            "3"
-        );
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Version>("3").unwrap()).unwrap(), "3");
     }
 }

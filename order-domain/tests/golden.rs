@@ -39,14 +39,9 @@ fn customer_id() -> CustomerId {
 }
 
 fn item(number: u8, sku: &str, quantity: u16, minor: i64) -> Item {
-    let item_id: ItemId = format!("01998f3e-7c00-7000-8000-0000000001{number:02}")
-        .parse()
-        .unwrap();
+    let item_id: ItemId = format!("01998f3e-7c00-7000-8000-0000000001{number:02}").parse().unwrap();
     let price = Money::from_minor(minor, Currency::EUR).unwrap();
-    Item::new(
-        item_id,
-        NewItem::new(Sku::new(sku).unwrap(), Quantity::new(quantity).unwrap(), price),
-    )
+    Item::new(item_id, NewItem::new(Sku::new(sku).unwrap(), Quantity::new(quantity).unwrap(), price))
 }
 
 fn delivery_window() -> DeliveryWindow {
@@ -60,25 +55,11 @@ fn events() -> [OrderEvent; 6] {
     let (milk, more_milk) = (item(1, "milk", 2, 149), item(1, "milk", 3, 149));
     let previous_quantity = milk.quantity();
     [
-        OrderEvent::Created {
-            order_id,
-            customer_id: customer_id(),
-            currency: Currency::EUR,
-        },
+        OrderEvent::Created { order_id, customer_id: customer_id(), currency: Currency::EUR },
         OrderEvent::ItemAdded { order_id, item: milk },
-        OrderEvent::ItemQuantityChanged {
-            order_id,
-            item: more_milk.clone(),
-            previous_quantity,
-        },
-        OrderEvent::ItemRemoved {
-            order_id,
-            item: more_milk,
-        },
-        OrderEvent::Scheduled {
-            order_id,
-            delivery_window: delivery_window(),
-        },
+        OrderEvent::ItemQuantityChanged { order_id, item: more_milk.clone(), previous_quantity },
+        OrderEvent::ItemRemoved { order_id, item: more_milk },
+        OrderEvent::Scheduled { order_id, delivery_window: delivery_window() },
         OrderEvent::Cancelled { order_id },
     ]
 }
@@ -86,20 +67,13 @@ fn events() -> [OrderEvent; 6] {
 /// Orders after 1, 5 and 6 events, with the JSON of each.
 fn orders() -> [(Order, &'static str); 3] {
     let [created, milk_added, changed, _, scheduled, cancelled] = events();
-    let bread_added = OrderEvent::ItemAdded {
-        order_id: order_id(),
-        item: item(2, "bread/rye_1.5-kg", 1, 0),
-    };
+    let bread_added = OrderEvent::ItemAdded { order_id: order_id(), item: item(2, "bread/rye_1.5-kg", 1, 0) };
     let history = [created, bread_added, milk_added, changed, scheduled, cancelled];
     let after = |count: usize| {
         let versions = (1..=count).map(|number| Version::new(number).unwrap());
         Order::from_events(versions.zip(&history)).unwrap()
     };
-    [
-        (after(1), ORDER_OPEN),
-        (after(5), ORDER_SCHEDULED),
-        (after(6), ORDER_CANCELLED),
-    ]
+    [(after(1), ORDER_OPEN), (after(5), ORDER_SCHEDULED), (after(6), ORDER_CANCELLED)]
 }
 
 #[test]
@@ -110,12 +84,7 @@ fn every_type_of_event_has_its_file() {
 #[test]
 fn an_event_is_written_as_its_file_says() {
     for event in events() {
-        assert_eq!(
-            serde_json::to_value(&event).unwrap(),
-            golden(event.event_type()),
-            "{}",
-            event.event_type()
-        );
+        assert_eq!(serde_json::to_value(&event).unwrap(), golden(event.event_type()), "{}", event.event_type());
     }
 }
 
@@ -144,10 +113,7 @@ fn a_payload_that_lacks_a_field_is_refused() {
             let mut payload = whole.clone();
             payload.as_object_mut().unwrap().remove(field);
             let error = OrderEvent::from_payload(event_type, payload).unwrap_err();
-            assert!(
-                error.to_string().contains(field),
-                "{event_type} without {field}: {error}"
-            );
+            assert!(error.to_string().contains(field), "{event_type} without {field}: {error}");
         }
     }
 }
@@ -168,10 +134,7 @@ fn a_payload_with_a_value_that_can_not_be_built_is_refused() {
     for (field, value) in broken {
         let mut payload = golden(EventType::ItemQuantityChanged);
         payload[field] = value.clone();
-        assert!(
-            OrderEvent::from_payload(EventType::ItemQuantityChanged, payload).is_err(),
-            "{field}: {value}"
-        );
+        assert!(OrderEvent::from_payload(EventType::ItemQuantityChanged, payload).is_err(), "{field}: {value}");
     }
 }
 

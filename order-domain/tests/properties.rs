@@ -30,20 +30,13 @@ fn life() -> impl Strategy<Value = Life> {
             }
             answers.push((before, command, answer));
         }
-        Life {
-            order,
-            history,
-            answers,
-        }
+        Life { order, history, answers }
     })
 }
 
 impl std::fmt::Debug for Life {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_list()
-            .entries(self.answers.iter().map(|(_, command, answer)| (command, answer)))
-            .finish()
+        formatter.debug_list().entries(self.answers.iter().map(|(_, command, answer)| (command, answer))).finish()
     }
 }
 
@@ -51,12 +44,7 @@ fn assert_invariants(order: &Order) {
     let ids: Vec<_> = order.items().iter().map(|item| item.id()).collect();
     assert!(ids.is_sorted_by(|left, right| left < right), "sorted, each once");
     assert!(ids.len() <= MAX_ITEMS_PER_ORDER);
-    assert!(
-        order
-            .items()
-            .iter()
-            .all(|item| item.unit_price().currency() == order.currency())
-    );
+    assert!(order.items().iter().all(|item| item.unit_price().currency() == order.currency()));
     match order.status() {
         OrderStatus::Open => assert!(order.delivery_window().is_none()),
         OrderStatus::Scheduled => assert!(order.delivery_window().is_some() && !order.items().is_empty()),
@@ -217,9 +205,6 @@ fn random_commands_reach_every_event_and_every_refusal_of_few_items() {
         "refused: currency",
         "total overflows",
     ] {
-        assert!(
-            reached.get(name).is_some_and(|times| *times >= 10),
-            "{name}: {reached:?}"
-        );
+        assert!(reached.get(name).is_some_and(|times| *times >= 10), "{name}: {reached:?}");
     }
 }

@@ -25,11 +25,7 @@ fn quantity(pieces: u16) -> Quantity {
 }
 
 fn priced(minor: i64, currency: Currency) -> NewItem {
-    NewItem::new(
-        Sku::new("milk").unwrap(),
-        quantity(2),
-        Money::from_minor(minor, currency).unwrap(),
-    )
+    NewItem::new(Sku::new("milk").unwrap(), quantity(2), Money::from_minor(minor, currency).unwrap())
 }
 
 fn window(hour: i64) -> DeliveryWindow {
@@ -38,36 +34,23 @@ fn window(hour: i64) -> DeliveryWindow {
 }
 
 fn add(number: u128) -> Command {
-    Command::AddItem {
-        item_id: item_id(number),
-        item: priced(149, Currency::EUR),
-    }
+    Command::AddItem { item_id: item_id(number), item: priced(149, Currency::EUR) }
 }
 
 fn change(number: u128, pieces: u16) -> Command {
-    Command::ChangeItemQuantity {
-        item_id: item_id(number),
-        quantity: quantity(pieces),
-    }
+    Command::ChangeItemQuantity { item_id: item_id(number), quantity: quantity(pieces) }
 }
 
 fn remove(number: u128) -> Command {
-    Command::RemoveItem {
-        item_id: item_id(number),
-    }
+    Command::RemoveItem { item_id: item_id(number) }
 }
 
 fn schedule(hour: i64) -> Command {
-    Command::Schedule {
-        delivery_window: window(hour),
-    }
+    Command::Schedule { delivery_window: window(hour) }
 }
 
 fn created() -> OrderEvent {
-    create(
-        order_id(),
-        &NewOrder::new(CustomerId::from(Uuid::from_u128(2)), Currency::EUR),
-    )
+    create(order_id(), &NewOrder::new(CustomerId::from(Uuid::from_u128(2)), Currency::EUR))
 }
 
 /// A new order after these commands, all of which it accepts.
@@ -83,10 +66,7 @@ fn order_after(commands: &[Command]) -> Order {
 #[test]
 fn a_new_order_is_open_and_empty_at_version_1() {
     let order = order_after(&[]);
-    assert_eq!(
-        (order.id(), order.status(), order.version()),
-        (order_id(), OrderStatus::Open, Version::FIRST)
-    );
+    assert_eq!((order.id(), order.status(), order.version()), (order_id(), OrderStatus::Open, Version::FIRST));
     assert!(order.items().is_empty() && order.delivery_window().is_none());
     assert_eq!(order.total(), Ok(Money::zero(Currency::EUR)));
 }
@@ -115,29 +95,20 @@ fn an_open_order_may_lose_its_last_item() {
 #[test]
 fn an_order_without_items_can_not_be_scheduled() {
     assert_eq!(decide(&order_after(&[]), &schedule(1)), Err(OrderError::Empty));
-    assert_eq!(
-        decide(&order_after(&[add(1), remove(1)]), &schedule(1)),
-        Err(OrderError::Empty)
-    );
+    assert_eq!(decide(&order_after(&[add(1), remove(1)]), &schedule(1)), Err(OrderError::Empty));
 }
 
 #[test]
 fn a_scheduled_order_keeps_its_last_item() {
     let order = order_after(&[add(1), add(2), schedule(1), remove(2)]);
     assert_eq!(decide(&order, &remove(1)), Err(OrderError::LastItem));
-    assert_eq!(
-        decide(&order, &remove(2)),
-        Err(OrderError::ItemNotFound { item_id: item_id(2) })
-    );
+    assert_eq!(decide(&order, &remove(2)), Err(OrderError::ItemNotFound { item_id: item_id(2) }));
 }
 
 #[test]
 fn a_scheduled_order_is_scheduled_again_for_another_window() {
     let order = order_after(&[add(1), schedule(1), schedule(5)]);
-    assert_eq!(
-        (order.delivery_window(), order.version()),
-        (Some(window(5)), version(4))
-    );
+    assert_eq!((order.delivery_window(), order.version()), (Some(window(5)), version(4)));
 }
 
 #[test]
@@ -146,16 +117,9 @@ fn a_cancelled_order_refuses_everything_and_says_since_when() {
         let order = order_after(&[before, vec![Command::Cancel]].concat());
         let at_version = order.version();
         for command in [add(1), add(9), change(1, 3), remove(1), remove(9), schedule(2)] {
-            assert_eq!(
-                decide(&order, &command),
-                Err(OrderError::Cancelled { at_version }),
-                "{command:?}"
-            );
+            assert_eq!(decide(&order, &command), Err(OrderError::Cancelled { at_version }), "{command:?}");
         }
-        assert_eq!(
-            decide(&order, &Command::Cancel),
-            Err(OrderError::AlreadyCancelled { at_version })
-        );
+        assert_eq!(decide(&order, &Command::Cancel), Err(OrderError::AlreadyCancelled { at_version }));
     }
 }
 
@@ -169,10 +133,7 @@ fn a_cancelled_order_keeps_its_items_and_its_window() {
 #[test]
 fn an_item_id_is_taken_until_its_item_is_removed() {
     let order = order_after(&[add(1)]);
-    assert_eq!(
-        decide(&order, &add(1)),
-        Err(OrderError::ItemExists { item_id: item_id(1) })
-    );
+    assert_eq!(decide(&order, &add(1)), Err(OrderError::ItemExists { item_id: item_id(1) }));
     assert_eq!(order_after(&[add(1), remove(1), add(1)]).items().len(), 1);
 }
 
@@ -187,22 +148,13 @@ fn an_item_that_an_order_does_not_have_is_neither_changed_nor_removed() {
 #[test]
 fn setting_the_quantity_that_an_item_has_is_a_change_too() {
     let order = order_after(&[add(1), change(1, 2)]);
-    assert_eq!(
-        (order.version(), order.items()[0].quantity()),
-        (version(3), quantity(2))
-    );
+    assert_eq!((order.version(), order.items()[0].quantity()), (version(3), quantity(2)));
 }
 
 #[test]
 fn an_order_has_one_currency() {
-    let in_yen = Command::AddItem {
-        item_id: item_id(1),
-        item: priced(149, Currency::JPY),
-    };
-    let mismatch = OrderError::CurrencyMismatch {
-        order: Currency::EUR,
-        item: Currency::JPY,
-    };
+    let in_yen = Command::AddItem { item_id: item_id(1), item: priced(149, Currency::JPY) };
+    let mismatch = OrderError::CurrencyMismatch { order: Currency::EUR, item: Currency::JPY };
     assert_eq!(decide(&order_after(&[]), &in_yen), Err(mismatch));
 }
 
@@ -220,30 +172,20 @@ fn an_order_has_at_most_200_items() {
 fn the_event_of_a_quantity_tells_the_item_and_the_quantity_before() {
     let event = decide(&order_after(&[add(1)]), &change(1, 5)).unwrap();
     let item = Item::new(item_id(1), priced(149, Currency::EUR)).with_quantity(quantity(5));
-    let expected = OrderEvent::ItemQuantityChanged {
-        order_id: order_id(),
-        item,
-        previous_quantity: quantity(2),
-    };
+    let expected = OrderEvent::ItemQuantityChanged { order_id: order_id(), item, previous_quantity: quantity(2) };
     assert_eq!(event, expected);
 }
 
 #[test]
 fn items_stay_sorted_by_id_in_whatever_order_they_come() {
     let order = order_after(&[add(3), add(1), add(2)]);
-    assert_eq!(
-        order.items().iter().map(Item::id).collect::<Vec<_>>(),
-        [item_id(1), item_id(2), item_id(3)]
-    );
+    assert_eq!(order.items().iter().map(Item::id).collect::<Vec<_>>(), [item_id(1), item_id(2), item_id(3)]);
 }
 
 #[test]
 fn a_total_is_exact_or_an_error() {
     assert_eq!(order_after(&[add(1), add(2)]).total().map(Money::minor), Ok(596));
-    let dear = |number| Command::AddItem {
-        item_id: item_id(number),
-        item: priced(i64::MAX / 2, Currency::EUR),
-    };
+    let dear = |number| Command::AddItem { item_id: item_id(number), item: priced(i64::MAX / 2, Currency::EUR) };
     assert!(order_after(&[dear(1)]).total().is_ok());
     assert_eq!(order_after(&[dear(1), dear(2)]).total(), Err(MoneyError::Overflow));
 }
@@ -262,51 +204,29 @@ fn an_order_at_the_last_version_refuses_what_would_need_another() {
     state.version = Version::MAX;
     let order = Order::try_from(state).unwrap();
     for command in [add(2), change(1, 3), remove(1), schedule(1), Command::Cancel] {
-        assert_eq!(
-            decide(&order, &command),
-            Err(OrderError::VersionsExhausted),
-            "{command:?}"
-        );
+        assert_eq!(decide(&order, &command), Err(OrderError::VersionsExhausted), "{command:?}");
     }
     let mut same = order.clone();
     let source = OrderError::VersionsExhausted;
-    let illegal = ReplayError::Illegal {
-        version: Version::MAX,
-        source,
-    };
-    assert_eq!(
-        same.apply(&OrderEvent::Cancelled { order_id: order_id() }),
-        Err(illegal)
-    );
+    let illegal = ReplayError::Illegal { version: Version::MAX, source };
+    assert_eq!(same.apply(&OrderEvent::Cancelled { order_id: order_id() }), Err(illegal));
     assert_eq!(same, order);
 }
 
 #[test]
 fn a_history_without_events_is_no_order() {
-    assert_eq!(
-        Order::from_events(Vec::<(Version, OrderEvent)>::new()),
-        Err(ReplayError::NoEvents)
-    );
+    assert_eq!(Order::from_events(Vec::<(Version, OrderEvent)>::new()), Err(ReplayError::NoEvents));
 }
 
 #[test]
 fn a_history_begins_with_created_at_version_1_and_has_it_once() {
     let cancelled = OrderEvent::Cancelled { order_id: order_id() };
     let found = cancelled.event_type();
-    assert_eq!(
-        Order::from_events([(Version::FIRST, cancelled)]),
-        Err(ReplayError::NotCreated { found })
-    );
-    let late = ReplayError::OutOfSequence {
-        expected: Version::FIRST,
-        found: version(2),
-    };
+    assert_eq!(Order::from_events([(Version::FIRST, cancelled)]), Err(ReplayError::NotCreated { found }));
+    let late = ReplayError::OutOfSequence { expected: Version::FIRST, found: version(2) };
     assert_eq!(Order::from_events([(version(2), created())]), Err(late));
     let twice = [(version(1), created()), (version(2), created())];
-    assert_eq!(
-        Order::from_events(twice),
-        Err(ReplayError::CreatedAgain { version: version(2) })
-    );
+    assert_eq!(Order::from_events(twice), Err(ReplayError::CreatedAgain { version: version(2) }));
 }
 
 #[test]
@@ -314,10 +234,7 @@ fn a_history_with_a_gap_a_double_or_an_inversion_is_refused() {
     let cancelled = OrderEvent::Cancelled { order_id: order_id() };
     for found in [version(1), version(3)] {
         let history = [(version(1), created()), (found, cancelled.clone())];
-        let refused = ReplayError::OutOfSequence {
-            expected: version(2),
-            found,
-        };
+        let refused = ReplayError::OutOfSequence { expected: version(2), found };
         assert_eq!(Order::from_events(history), Err(refused));
     }
 }
@@ -326,10 +243,7 @@ fn a_history_with_a_gap_a_double_or_an_inversion_is_refused() {
 fn an_event_of_another_order_is_not_applied() {
     let mut order = order_after(&[]);
     let other: OrderId = Uuid::from_u128(99).into();
-    let refused = ReplayError::OtherOrder {
-        expected: order_id(),
-        found: other,
-    };
+    let refused = ReplayError::OtherOrder { expected: order_id(), found: other };
     assert_eq!(order.apply(&OrderEvent::Cancelled { order_id: other }), Err(refused));
     assert_eq!(order, order_after(&[]));
 }
@@ -339,26 +253,14 @@ fn an_event_that_no_command_could_have_caused_is_not_applied() {
     let order_id = order_id();
     let milk = Item::new(item_id(1), priced(149, Currency::EUR));
     let yen = Item::new(item_id(2), priced(149, Currency::JPY));
-    let added = |item: &Item| OrderEvent::ItemAdded {
-        order_id,
-        item: item.clone(),
-    };
-    let removed = OrderEvent::ItemRemoved {
-        order_id,
-        item: milk.clone(),
-    };
-    let scheduled = OrderEvent::Scheduled {
-        order_id,
-        delivery_window: window(1),
-    };
+    let added = |item: &Item| OrderEvent::ItemAdded { order_id, item: item.clone() };
+    let removed = OrderEvent::ItemRemoved { order_id, item: milk.clone() };
+    let scheduled = OrderEvent::Scheduled { order_id, delivery_window: window(1) };
     let cancelled = OrderEvent::Cancelled { order_id };
     let (empty, open) = (vec![], vec![add(1)]);
     let (planned, ended) = (vec![add(1), schedule(1)], vec![add(1), Command::Cancel]);
     let at_version = version(3);
-    let mismatch = OrderError::CurrencyMismatch {
-        order: Currency::EUR,
-        item: Currency::JPY,
-    };
+    let mismatch = OrderError::CurrencyMismatch { order: Currency::EUR, item: Currency::JPY };
     for (before, event, source) in [
         (&empty, &scheduled, OrderError::Empty),
         (&empty, &removed, OrderError::ItemNotFound { item_id: item_id(1) }),
@@ -370,11 +272,7 @@ fn an_event_that_no_command_could_have_caused_is_not_applied() {
     ] {
         let mut order = order_after(before);
         let version = order.version().next().unwrap();
-        assert_eq!(
-            order.apply(event),
-            Err(ReplayError::Illegal { version, source }),
-            "{event:?}"
-        );
+        assert_eq!(order.apply(event), Err(ReplayError::Illegal { version, source }), "{event:?}");
         assert_eq!(order, order_after(before));
     }
 }
@@ -384,29 +282,12 @@ fn an_event_that_tells_an_item_otherwise_than_the_order_has_it_is_not_applied() 
     let order_id = order_id();
     let dearer = Item::new(item_id(1), priced(150, Currency::EUR));
     let milk = Item::new(item_id(1), priced(149, Currency::EUR));
-    let contradiction = ReplayError::Contradiction {
-        version: version(3),
-        item_id: item_id(1),
-    };
+    let contradiction = ReplayError::Contradiction { version: version(3), item_id: item_id(1) };
     for event in [
-        OrderEvent::ItemRemoved {
-            order_id,
-            item: dearer.clone(),
-        },
-        OrderEvent::ItemRemoved {
-            order_id,
-            item: milk.with_quantity(quantity(9)),
-        },
-        OrderEvent::ItemQuantityChanged {
-            order_id,
-            item: dearer,
-            previous_quantity: quantity(2),
-        },
-        OrderEvent::ItemQuantityChanged {
-            order_id,
-            item: milk,
-            previous_quantity: quantity(9),
-        },
+        OrderEvent::ItemRemoved { order_id, item: dearer.clone() },
+        OrderEvent::ItemRemoved { order_id, item: milk.with_quantity(quantity(9)) },
+        OrderEvent::ItemQuantityChanged { order_id, item: dearer, previous_quantity: quantity(2) },
+        OrderEvent::ItemQuantityChanged { order_id, item: milk, previous_quantity: quantity(9) },
     ] {
         let mut order = order_after(&[add(1)]);
         assert_eq!(order.apply(&event), Err(contradiction), "{event:?}");
@@ -424,31 +305,16 @@ fn parts_that_no_history_could_have_made_are_no_order() {
         Order::try_from(state)
     };
     let item = open.items[0].clone();
-    assert_eq!(
-        broken(&open, |state| state.delivery_window = Some(window(1))),
-        Err(InvalidOrder::OpenWithWindow)
-    );
-    assert_eq!(
-        broken(&scheduled, |state| state.delivery_window = None),
-        Err(InvalidOrder::ScheduledWithoutWindow)
-    );
-    assert_eq!(
-        broken(&scheduled, |state| state.items.clear()),
-        Err(InvalidOrder::WindowWithoutItems)
-    );
+    assert_eq!(broken(&open, |state| state.delivery_window = Some(window(1))), Err(InvalidOrder::OpenWithWindow));
+    assert_eq!(broken(&scheduled, |state| state.delivery_window = None), Err(InvalidOrder::ScheduledWithoutWindow));
+    assert_eq!(broken(&scheduled, |state| state.items.clear()), Err(InvalidOrder::WindowWithoutItems));
     assert_eq!(
         broken(&open, |state| state.items.push(state.items[0].clone())),
         Err(InvalidOrder::ItemTwice { item_id: item.item_id })
     );
-    assert!(matches!(
-        broken(&open, |state| state.items[0].unit_price_minor = -1),
-        Err(InvalidOrder::Value(_))
-    ));
+    assert!(matches!(broken(&open, |state| state.items[0].unit_price_minor = -1), Err(InvalidOrder::Value(_))));
     assert_eq!(
-        broken(&open, |state| state.items =
-            vec![state.items[0].clone(); MAX_ITEMS_PER_ORDER + 1]),
-        Err(InvalidOrder::TooManyItems {
-            limit: MAX_ITEMS_PER_ORDER
-        })
+        broken(&open, |state| state.items = vec![state.items[0].clone(); MAX_ITEMS_PER_ORDER + 1]),
+        Err(InvalidOrder::TooManyItems { limit: MAX_ITEMS_PER_ORDER })
     );
 }
