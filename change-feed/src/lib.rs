@@ -26,6 +26,8 @@ mod position;
 #[cfg(feature = "relay")]
 pub mod publisher;
 #[cfg(feature = "relay")]
+pub mod relay;
+#[cfg(feature = "relay")]
 mod router;
 #[cfg(feature = "relay")]
 pub mod source;
@@ -45,6 +47,8 @@ pub use part::{Changes, End, Part};
 pub use position::{InvalidPosition, Position};
 #[cfg(feature = "relay")]
 pub use publisher::{PublishError, Publisher};
+#[cfg(feature = "relay")]
+pub use relay::{OnRejected, Relay, RelayError, RelayHandle, RelayOptions, RelayState, RelayStatus, Stopped};
 #[cfg(feature = "relay")]
 pub use router::Router;
 #[cfg(feature = "relay")]

@@ -9,8 +9,16 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{KeptPosition, PublishError, Publisher, Resume, Resumed};
+use super::{KeptPosition, PublishError, Publisher, Rejection, Resume, Resumed};
 use crate::{Checkpoint, Envelope, FeedName, Part, PublisherIdentity, Topic};
+
+/// How a [`MemoryPublisher`] delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Transactional,
+    Idempotent,
+    Ephemeral,
+}
 
 /// Topics with partitions in memory: for tests of relays and consumers, and for programs that have
 /// no broker.
@@ -133,17 +141,20 @@ impl MemoryBroker {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn identity(&self, state: &State, topics: &[Arc<str>]) -> PublisherIdentity {
-        let topic = |name: &Arc<str>| {
-            let log = state.topics.get(name)?;
-            let topic = Topic { partitions: log.partitions(), id: Some(log.id.clone()) };
-            Some((name.to_string(), topic))
+    fn identity(&self, mode: Mode, state: &State, topics: &[Arc<str>]) -> PublisherIdentity {
+        let kind = match mode {
+            Mode::Transactional => "memory-transactional",
+            Mode::Idempotent => "memory-idempotent",
+            Mode::Ephemeral => "memory-ephemeral",
         };
-        PublisherIdentity {
-            kind: "memory".to_owned(),
-            cluster: self.shared.cluster.clone(),
-            topics: topics.iter().filter_map(topic).collect(),
+        let mut identity = PublisherIdentity::new(kind, &self.shared.cluster);
+        for name in topics {
+            if let Some(log) = state.topics.get(name) {
+                let topic = Topic::new(log.partitions(), Some(log.id.clone()));
+                identity = identity.with_topic(&**name, topic);
+            }
         }
+        identity
     }
 }
 
@@ -185,14 +196,11 @@ impl State {
         let Some(max) = self.max_payload_bytes else {
             return Ok(());
         };
-        let sizes = envelopes.iter().map(|envelope| envelope.payload().len());
-        match sizes.enumerate().find(|(_, size)| *size > max) {
-            None => Ok(()),
-            Some((index, size)) => {
-                let reason = format!("the payload has {size} bytes and the broker takes at most {max}");
-                Err(PublishError::rejected(index, reason))
-            }
-        }
+        let sizes = envelopes.iter().map(|envelope| envelope.data().len()).enumerate();
+        let too_large = sizes.filter(|(_, size)| *size > max);
+        let reason = |size| format!("the payload has {size} bytes and the broker takes at most {max}");
+        let rejections: Vec<_> = too_large.map(|(index, size)| Rejection { index, reason: reason(size) }).collect();
+        if rejections.is_empty() { Ok(()) } else { Err(PublishError::Rejected(rejections)) }
     }
 
     fn check_topics(&self, envelopes: &[Envelope]) -> Result<(), PublishError> {
@@ -220,7 +228,9 @@ impl State {
 /// *Transactional*, what belongs together becomes visible at once, at its complete end, together
 /// with the feed's position, and the last publisher of a feed that resumed shuts out the others.
 /// *Idempotent*, every part is visible at once and no position is kept: what follows a failure
-/// repeats what came before it, with the same event ids.
+/// repeats what came before it, with the same event ids. *Ephemeral* is transactional, but says that
+/// the broker ends with the process: the feed's position is kept nowhere, and the next process
+/// publishes the whole history to its new broker.
 ///
 /// ```
 /// use change_feed::publisher::{MemoryBroker, MemoryPublisher};
@@ -235,7 +245,7 @@ impl State {
 pub struct MemoryPublisher {
     broker: MemoryBroker,
     feed: FeedName,
-    transactional: bool,
+    mode: Mode,
     session: Mutex<Session>,
 }
 
@@ -250,16 +260,21 @@ struct Session {
 impl MemoryPublisher {
     /// All or nothing, and each change once.
     pub fn transactional(broker: &MemoryBroker, feed: &FeedName) -> Self {
-        Self::new(broker, feed, true)
+        Self::new(broker, feed, Mode::Transactional)
     }
 
     /// Without transactions and without a position of its own.
     pub fn idempotent(broker: &MemoryBroker, feed: &FeedName) -> Self {
-        Self::new(broker, feed, false)
+        Self::new(broker, feed, Mode::Idempotent)
     }
 
-    fn new(broker: &MemoryBroker, feed: &FeedName, transactional: bool) -> Self {
-        Self { broker: broker.clone(), feed: feed.clone(), transactional, session: Mutex::default() }
+    /// For a source that outlives the process, and so the broker.
+    pub fn ephemeral(broker: &MemoryBroker, feed: &FeedName) -> Self {
+        Self::new(broker, feed, Mode::Ephemeral)
+    }
+
+    fn new(broker: &MemoryBroker, feed: &FeedName, mode: Mode) -> Self {
+        Self { broker: broker.clone(), feed: feed.clone(), mode, session: Mutex::default() }
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
@@ -271,7 +286,7 @@ impl MemoryPublisher {
         let Some(generation) = session.generation else {
             return Err(PublishError::transient("publish was called before resume"));
         };
-        if !self.transactional {
+        if self.mode == Mode::Idempotent {
             state.check_payloads(part.envelopes())?;
             state.check_topics(part.envelopes())?;
             state.append(part.envelopes().iter().cloned());
@@ -311,21 +326,26 @@ impl Publisher for MemoryPublisher {
         let topics = request.topics();
         let mut session = self.session();
         let mut state = self.broker.state();
+        let kept = state.checkpoints.get(&self.feed).filter(|_| self.mode == Mode::Transactional).cloned();
+        if let Some(kept) = &kept {
+            request.check(kept)?;
+        }
         for topic in topics {
             let missing = || Log::new(MemoryBroker::DEFAULT_PARTITIONS);
             state.topics.entry(Arc::clone(topic)).or_insert_with(missing);
         }
         let generation = state.generations.entry(self.feed.clone()).or_default();
-        if self.transactional {
+        if self.mode != Mode::Idempotent {
             *generation += 1;
         }
         *session = Session { generation: Some(*generation), open: Vec::new() };
-        let position = match state.checkpoints.get(&self.feed) {
-            _ if !self.transactional => KeptPosition::Never,
-            Some(checkpoint) => KeptPosition::At(Box::new(checkpoint.clone())),
-            None => KeptPosition::NotYet,
+        let position = match (self.mode, kept) {
+            (Mode::Idempotent, _) => KeptPosition::Never,
+            (Mode::Ephemeral, _) => KeptPosition::Ephemeral,
+            (Mode::Transactional, None) => KeptPosition::NotYet,
+            (Mode::Transactional, Some(kept)) => KeptPosition::At(Box::new(kept)),
         };
-        Ok(Resumed { identity: self.broker.identity(&state, topics), position })
+        Ok(Resumed::new(self.broker.identity(self.mode, &state, topics), position))
     }
 }
 
@@ -333,7 +353,7 @@ impl Publisher for MemoryPublisher {
 mod tests {
     use super::*;
     use crate::source::MemoryDatabase;
-    use crate::{End, Epoch, FeedIdentity, Router, SourceIdentity};
+    use crate::{End, Epoch, FeedIdentity, Mismatch, Position, Router, Side, SourceIdentity};
 
     const TOPIC: &str = "orders.events";
 
@@ -349,21 +369,22 @@ mod tests {
         (database.changes().into_iter().map(route).collect(), End::Complete(position))
     }
 
-    async fn resumed(publisher: &MemoryPublisher) -> (FeedIdentity, KeptPosition) {
-        let source = SourceIdentity::new("memory", "one", "events");
+    async fn resumed_as(
+        publisher: &MemoryPublisher,
+        system: &str,
+    ) -> Result<(FeedIdentity, KeptPosition), PublishError> {
+        let source = SourceIdentity::new("memory", system, "events");
         let (name, topics) = (feed(), [Arc::from(TOPIC)]);
-        let resumed = publisher.resume(&Resume::new(&name, &source, None, &topics)).await.expect("resumed");
-        let identity = FeedIdentity {
-            feed: feed(),
-            epoch: Epoch::FIRST,
-            source: SourceIdentity {
-                kind: "memory".to_owned(),
-                system: "one".to_owned(),
-                captures: "events".to_owned(),
-            },
-            publisher: resumed.identity,
-        };
-        (identity, resumed.position)
+        let whatever = PublisherIdentity::new("memory", "one");
+        let enrolled = FeedIdentity::new(feed(), Epoch::FIRST, source.clone(), whatever);
+        let checkpoint = Checkpoint::new(enrolled, Position::ORIGIN);
+        let request = Resume::new(&name, &source, Some(&checkpoint), &topics);
+        let resumed = publisher.resume(&request).await?;
+        Ok((FeedIdentity::new(feed(), Epoch::FIRST, source.clone(), resumed.identity), resumed.position))
+    }
+
+    async fn resumed(publisher: &MemoryPublisher) -> (FeedIdentity, KeptPosition) {
+        resumed_as(publisher, "one").await.expect("resumed")
     }
 
     #[tokio::test]
@@ -418,6 +439,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_relay_of_another_database_shuts_out_nobody() {
+        let broker = MemoryBroker::new();
+        let publisher = MemoryPublisher::transactional(&broker, &feed());
+        let (identity, _) = resumed(&publisher).await;
+        let (envelopes, end) = envelopes(&["a"]);
+        let part = Part::new(&identity, &envelopes, &end);
+        publisher.publish(&part).await.expect("durable");
+        let stranger = MemoryPublisher::transactional(&broker, &feed());
+        let refused = resumed_as(&stranger, "another").await;
+        assert!(
+            matches!(refused, Err(PublishError::Closed(Mismatch::Differs { what: "database", .. }))),
+            "{refused:?}"
+        );
+        publisher.publish(&part).await.expect("not shut out");
+    }
+
+    #[tokio::test]
     async fn after_an_error_nothing_is_taken_before_a_resume() {
         let broker = MemoryBroker::new();
         broker.limit_payloads(1);
@@ -443,10 +481,10 @@ mod tests {
         let (before, _) = resumed(&publisher).await;
         broker.delete_topic(TOPIC);
         let (after, _) = resumed(&publisher).await;
-        assert!(after.clone().check(&before, crate::Side::Publisher).is_err());
+        assert!(after.clone().check(&before, Side::Publisher).is_err());
         broker.add_partitions(TOPIC, 1);
         let (more, _) = resumed(&publisher).await;
-        assert!(more.check(&after, crate::Side::Publisher).is_err());
+        assert!(more.check(&after, Side::Publisher).is_err());
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Checkpoint, FeedName, Part, PublisherIdentity, SourceIdentity};
+use crate::{Checkpoint, FeedIdentity, FeedName, Mismatch, Part, PublisherIdentity, Side, SourceIdentity};
 
 pub use error::{PublishError, Rejection};
 pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
@@ -87,6 +87,17 @@ impl<'a> Resume<'a> {
     /// What the source was last told; `None` if the feed is new there.
     pub fn checkpoint(&self) -> Option<&'a Checkpoint> {
         self.checkpoint
+    }
+
+    /// Whether a position that the publisher keeps belongs to this relay's feed and source: what a
+    /// publisher that keeps positions asks before it shuts out anyone.
+    pub fn check(&self, kept: &Checkpoint) -> Result<(), Mismatch> {
+        let Some(checkpoint) = self.checkpoint else {
+            return Err(Mismatch::Forgotten { known_by: Side::Publisher, position: kept.position.clone() });
+        };
+        let (epoch, publisher) = (checkpoint.identity.epoch, kept.identity.publisher.clone());
+        let identity = FeedIdentity::new(self.feed.clone(), epoch, self.source.clone(), publisher);
+        identity.check(&kept.identity, Side::Publisher).map(drop)
     }
 
     /// The topics that will be written to: the publisher checks that it can, or makes them.

@@ -197,8 +197,8 @@ impl From<String> for MemoryEvent {
 
 /// Captures what is committed in a [`MemoryDatabase`].
 ///
-/// Of several sources of one feed one is elected; the next one's turn comes when it is dropped or
-/// [deposed](MemoryDatabase::depose).
+/// Of several sources of one feed one is elected; the next one's turn comes when it is released,
+/// dropped or [deposed](MemoryDatabase::depose).
 ///
 /// ```
 /// use change_feed::source::{MemoryDatabase, MemorySource};
@@ -271,6 +271,14 @@ impl MemorySource {
         }
     }
 
+    fn give_up(&self) {
+        let mut history = self.database.history();
+        if history.elected.get(&self.feed) == Some(&self.id) {
+            history.elected.remove(&self.feed);
+            self.database.shared.moved.notify_waiters();
+        }
+    }
+
     fn cursor(&self) -> MutexGuard<'_, Option<u64>> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -323,20 +331,20 @@ impl Source for MemorySource {
         let mut history = self.database.history();
         self.check_elected(&history)?;
         let stored = history.checkpoints.get(&self.feed);
-        if stored.is_none_or(|stored| stored.position <= checkpoint.position) {
+        if stored.is_none_or(|stored| !checkpoint.is_older_than(stored)) {
             history.checkpoints.insert(self.feed.clone(), checkpoint.clone());
         }
         Ok(())
+    }
+
+    async fn release(&self) {
+        self.give_up();
     }
 }
 
 impl Drop for MemorySource {
     fn drop(&mut self) {
-        let mut history = self.database.history();
-        if history.elected.get(&self.feed) == Some(&self.id) {
-            history.elected.remove(&self.feed);
-            self.database.shared.moved.notify_waiters();
-        }
+        self.give_up();
     }
 }
 
@@ -514,7 +522,10 @@ mod tests {
         assert!(second.elect().now_or_never().is_none());
         assert!(first.elect().now_or_never().is_some());
         let waiting = second.elect();
-        drop(first);
+        first.release().await;
+        assert!(waiting.now_or_never().is_some());
+        let waiting = first.elect();
+        drop(second);
         assert!(waiting.now_or_never().is_some());
     }
 
