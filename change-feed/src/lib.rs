@@ -14,6 +14,8 @@
 #[cfg(feature = "relay")]
 mod change;
 #[cfg(feature = "relay")]
+pub mod consumer;
+#[cfg(feature = "relay")]
 mod envelope;
 #[cfg(feature = "relay")]
 mod identity;

@@ -1,0 +1,63 @@
+//! A record as a client library gives it, and what can be wrong with it.
+
+use std::sync::Arc;
+
+/// A record of a topic, as any client library gives it: the input of
+/// [`ReceivedEvent::parse`](super::ReceivedEvent::parse).
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// The offset in the partition.
+    pub offset: u64,
+    /// The key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// The headers, in the order of the record.
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// The payload; `None` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+}
+
+/// A record that is not an event of a feed.
+///
+/// It names its place and what is wrong, and holds nothing of the record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the record at {partition}/{offset} of {topic:?} is not an event of a feed: {problem}")]
+pub struct RecordError {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// The offset in the partition.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub problem: RecordProblem,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordProblem {
+    /// It has no key, or one that is not text.
+    #[error("it has no key that is text")]
+    Key,
+    /// It is a tombstone.
+    #[error("it has no payload")]
+    Tombstone,
+    /// A header is absent that every event has.
+    #[error("it has no header {0}")]
+    Missing(&'static str),
+    /// A header is there twice: which one is meant can't be told.
+    #[error("it has two headers {0}")]
+    Repeated(&'static str),
+    /// The value of a header can't be read.
+    #[error("its header {header} is not {expected}")]
+    Malformed {
+        /// The header.
+        header: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}

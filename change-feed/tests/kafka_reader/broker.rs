@@ -1,0 +1,89 @@
+//! A topic of the real broker, and what writes to it.
+
+use std::env;
+use std::time::Duration;
+
+use change_feed::{Envelope, Epoch, Router};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) fn brokers() -> String {
+    env::var("KAFKA_BROKERS").expect(
+        "KAFKA_BROKERS is not set: run scripts/test, or eval \"$(scripts/services env)\" after scripts/services up",
+    )
+}
+
+/// A topic of its own for each test.
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    producer: ThreadedProducer<DefaultProducerContext>,
+}
+
+impl Topic {
+    pub(crate) async fn create(purpose: &str, partitions: i32) -> Self {
+        let name = format!("test.{purpose}.{}", uuid::Uuid::now_v7());
+        let admin: AdminClient<_> =
+            ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("an admin client");
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let created = admin.create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
+        created.into_iter().for_each(|result| drop(result.expect("a topic")));
+        let producer: ThreadedProducer<_> = ClientConfig::new()
+            .set("bootstrap.servers", brokers())
+            .set("transactional.id", &name)
+            .set("partitioner", "murmur2_random")
+            .create()
+            .expect("a producer");
+        producer.init_transactions(TIMEOUT).expect("transactions");
+        Self { name, producer }
+    }
+
+    /// Publishes in one transaction, and leaves it open.
+    pub(crate) fn publish_open(&self, envelopes: &[Envelope]) {
+        self.producer.begin_transaction().expect("begun");
+        envelopes.iter().for_each(|envelope| self.send(envelope));
+        self.producer.flush(TIMEOUT).expect("flushed");
+    }
+
+    pub(crate) fn commit(&self) {
+        self.producer.commit_transaction(TIMEOUT).expect("committed");
+    }
+
+    pub(crate) fn abort(&self) {
+        self.producer.abort_transaction(TIMEOUT).expect("aborted");
+    }
+
+    pub(crate) fn publish(&self, envelopes: &[Envelope]) {
+        self.publish_open(envelopes);
+        self.commit();
+    }
+
+    fn send(&self, envelope: &Envelope) {
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in &envelope.headers() {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let record = BaseRecord::to(&self.name).key(envelope.key()).payload(envelope.data()).headers(headers);
+        self.producer.send(record).map_err(|(error, _)| error).expect("queued");
+    }
+
+    /// A record that no feed published.
+    pub(crate) fn publish_foreign(&self) {
+        self.producer.begin_transaction().expect("begun");
+        let record = BaseRecord::to(&self.name).key("a").payload("{}");
+        self.producer.send(record).map_err(|(error, _): (_, BaseRecord<'_, str, str>)| error).expect("queued");
+        self.commit();
+    }
+}
+
+/// The events of these keys in order, each the next version of its key.
+pub(crate) fn envelopes(database: &change_feed::source::MemoryDatabase, keys: &[&str]) -> Vec<Envelope> {
+    let before = database.changes().len();
+    database.commit(keys.iter().copied());
+    let router = Router::to_topic("any");
+    let new = database.changes().into_iter().skip(before);
+    new.map(|change| router.route(change, Epoch::FIRST)).collect()
+}
