@@ -1,0 +1,166 @@
+//! What a store answers instead of an order, named for the caller's next move.
+
+use std::error::Error as StdError;
+
+use order_domain::{Currency, OrderError, Version};
+use thiserror::Error;
+
+/// What a store keeps of the error below it.
+pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a store didn't answer an order. But for [`StoreError::Unknown`], nothing changed.
+///
+/// No message repeats a value that a caller sent, nor a password.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database says no: tell whoever asked.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The connection was lost before the answer came: the change may have happened. Ask again with the same request
+    /// id, and the answer tells. Without one, read the order.
+    #[error("the connection was lost before the answer: the change may have happened; the same request id finds out")]
+    Unknown {
+        /// What was seen of it.
+        source: Source,
+    },
+    /// The database can't be reached, is overloaded, or others were in the way each time: try later.
+    #[error("the database is not available: nothing was changed; try later")]
+    Unavailable {
+        /// Why.
+        source: Source,
+    },
+    /// The database holds another version of the tables than this program knows: run the program's `migrate` as the
+    /// tables' owner if `found` is below, and a newer program if it is above.
+    #[error("the database has version {found} of the store's tables, this program needs {expected}: {}", remedy(.found, .expected))]
+    SchemaVersion {
+        /// The version in the database; 0 where the tables aren't there at all.
+        found: i64,
+        /// The version that this program knows.
+        expected: i64,
+    },
+    /// What the database holds is no order, or no history of one. Somebody went around the rules: have a look at it.
+    #[error("what the database holds of the order can't be read: {what}")]
+    Unreadable {
+        /// What of it.
+        what: &'static str,
+        /// Why, where there is more to say.
+        source: Option<Source>,
+    },
+    /// The program or the set-up is wrong (a missing right, a URL that can't be read): read the source.
+    #[error("the database refused to work with this program")]
+    Setup {
+        /// What the database or the driver says.
+        source: Source,
+    },
+}
+
+impl StoreError {
+    /// [`StoreError::Unknown`].
+    #[must_use]
+    pub fn unknown(source: impl Into<Source>) -> Self {
+        Self::Unknown { source: source.into() }
+    }
+
+    /// [`StoreError::Unavailable`].
+    #[must_use]
+    pub fn unavailable(source: impl Into<Source>) -> Self {
+        Self::Unavailable { source: source.into() }
+    }
+
+    /// The refusal, if it is one.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+/// Why the database says no. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Start a new order: this one was cancelled, which is final.
+    #[error("the order was cancelled at version {at_version} and can't change any more")]
+    OrderCancelled {
+        /// The version that the cancellation took.
+        at_version: Version,
+    },
+    /// Nothing to do: the order was cancelled before.
+    #[error("the order is cancelled already, since version {at_version}")]
+    AlreadyCancelled {
+        /// The version that the first cancellation took.
+        at_version: Version,
+    },
+    /// There is no such order.
+    #[error("there is no such order")]
+    OrderNotFound,
+    /// Read the order again: it has no such item.
+    #[error("the order has no such item")]
+    ItemNotFound,
+    /// Change the quantity of the item that is there, or take another item id.
+    #[error("the order has an item of this id already")]
+    ItemExists,
+    /// Add an item before scheduling.
+    #[error("the order has no items: add one before scheduling it")]
+    OrderEmpty,
+    /// Add another item first, or cancel the order: a scheduled order keeps at least one item.
+    #[error("a scheduled order keeps at least one item: add another one first, or cancel the order")]
+    LastItem,
+    /// Start another order for more items.
+    #[error("an order has at most {limit} items")]
+    TooManyItems {
+        /// [`order_domain::MAX_ITEMS_PER_ORDER`].
+        limit: usize,
+    },
+    /// Price the item in the order's currency.
+    #[error("the item's price is in {item}, the order's currency is {order}")]
+    CurrencyMismatch {
+        /// The currency of the order.
+        order: Currency,
+        /// The currency of the item's price.
+        item: Currency,
+    },
+    /// Read the order again, and ask for what still makes sense: it has changed.
+    #[error("the order has version {actual}, not {expected}")]
+    VersionConflict {
+        /// The version that the request named.
+        expected: Version,
+        /// The version that the order has.
+        actual: Version,
+    },
+    /// Start another order: this one took the last version there is.
+    #[error("the order has no version left for another change")]
+    VersionsExhausted,
+    /// Take a new request id: this one was accepted for another change.
+    #[error("this request id was accepted for another change")]
+    RequestIdReused,
+    /// A constraint of the database that no other refusal speaks for; the crate's documentation lists them.
+    #[error("the database refuses by its constraint {constraint}")]
+    Violation {
+        /// The constraint's name, the same on every database.
+        constraint: String,
+    },
+}
+
+impl From<OrderError> for Refusal {
+    fn from(refused: OrderError) -> Self {
+        match refused {
+            OrderError::Cancelled { at_version } => Self::OrderCancelled { at_version },
+            OrderError::AlreadyCancelled { at_version } => Self::AlreadyCancelled { at_version },
+            OrderError::Empty => Self::OrderEmpty,
+            OrderError::LastItem => Self::LastItem,
+            OrderError::ItemNotFound { .. } => Self::ItemNotFound,
+            OrderError::ItemExists { .. } => Self::ItemExists,
+            OrderError::CurrencyMismatch { order, item } => Self::CurrencyMismatch { order, item },
+            OrderError::TooManyItems { limit } => Self::TooManyItems { limit },
+            OrderError::VersionsExhausted => Self::VersionsExhausted,
+        }
+    }
+}
+
+fn remedy(found: &i64, expected: &i64) -> &'static str {
+    if found < expected { "migrate it as the tables' owner" } else { "use a newer program" }
+}
