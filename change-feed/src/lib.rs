@@ -21,6 +21,7 @@ mod envelope;
 mod identity;
 #[cfg(feature = "relay")]
 pub mod judge;
+pub mod outbox;
 #[cfg(feature = "relay")]
 mod part;
 #[cfg(feature = "relay")]

@@ -1,0 +1,103 @@
+//! What the guard answers instead of yes.
+
+use super::guard::Guard;
+use super::rule::Rule;
+
+/// Why a step, an append or an installation did not happen. After any of these the transaction is to be rolled back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// No row has this key: nothing to do but tell whoever asked.
+    #[error("no row of {table} has this key")]
+    NotFound {
+        /// The aggregate's table.
+        table: String,
+    },
+    /// The aggregate is in a final state: nothing to do but tell whoever asked.
+    #[error("refused by {constraint}: the row is in its final state")]
+    Final {
+        /// The name of the rule, [`Rule::IsFinal`].
+        constraint: String,
+        /// The database's answer.
+        source: sqlx::Error,
+    },
+    /// Another rule or constraint of the tables refused: the program, or another one, goes round the legal order.
+    #[error("refused by {constraint}")]
+    Refused {
+        /// The name of the rule or constraint.
+        constraint: String,
+        /// The database's answer.
+        source: sqlx::Error,
+    },
+    /// Another transaction was in the way (serialization failure, deadlock, lock timeout, busy): do the whole
+    /// transaction again.
+    #[error("another transaction was in the way")]
+    Conflict(#[source] sqlx::Error),
+    /// The payload can't be written as JSON: mend the type that it has.
+    #[error("the payload can't be written as JSON")]
+    Payload(#[source] serde_json::Error),
+    /// The guard can't be installed on these tables: the reason says what to change.
+    #[error("the guard can't be installed: {reason}")]
+    Unfit {
+        /// What is wrong with the tables or the connection.
+        reason: String,
+    },
+    /// Anything else that the database or the connection to it said.
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl GuardError {
+    /// Sorts the database's answer by the caller's next move.
+    pub(super) fn from_database(guard: &Guard, error: sqlx::Error) -> Self {
+        match violated_constraint(&error) {
+            Some(constraint) if constraint == guard.constraint(Rule::IsFinal) => {
+                Self::Final { constraint, source: error }
+            }
+            Some(constraint) => Self::Refused { constraint, source: error },
+            None if is_conflict(&error) => Self::Conflict(error),
+            None => Self::Database(error),
+        }
+    }
+
+    /// The name of the rule or constraint that refused, where one did.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Final { constraint, .. } | Self::Refused { constraint, .. } => Some(constraint),
+            _ => None,
+        }
+    }
+}
+
+/// SQLite's extended code of an error that a trigger raised
+/// (<https://sqlite.org/rescode.html#constraint_trigger>).
+const SQLITE_CONSTRAINT_TRIGGER: &str = "1811";
+
+/// The name of the rule or constraint that a database refused by, the same name on PostgreSQL and SQLite.
+///
+/// For whoever writes with plain SQL beside [`Guard::begin`] and [`Guard::append`]. SQLite tells no name of a foreign key,
+/// so that a commit refused by [`Rule::VersionHasEvent`] answers nothing here; nor of a unique key that is not the guard's.
+pub fn violated_constraint(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    if let Some(constraint) = database.constraint() {
+        return Some(constraint.to_owned());
+    }
+    let message = database.message();
+    if let Some(name) = message.strip_prefix("CHECK constraint failed: ") {
+        return Some(name.to_owned());
+    }
+    let raised = database.code().is_some_and(|code| code == SQLITE_CONSTRAINT_TRIGGER);
+    let (name, _) = message.split_once(": ")?;
+    raised.then(|| name.to_owned())
+}
+
+/// 40001 and 40P01, 55P03 (a lock timeout), and SQLite's BUSY (5) and LOCKED (6) with their extensions.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let Some(code) = error.as_database_error().and_then(|error| error.code()) else {
+        return false;
+    };
+    match code.as_ref() {
+        "40001" | "40P01" | "55P03" => true,
+        code => code.len() < 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+    }
+}

@@ -1,0 +1,278 @@
+//! The guard of an aggregate: which tables it joins, and the scripts that make the database keep its rules.
+
+use super::dialect::Dialect;
+use super::key::KeyType;
+use super::sql;
+use super::table::Outbox;
+
+/// The largest payload that the database accepts unless told otherwise: below the 1 MB that Kafka's brokers accept, with
+/// room for key and headers.
+pub(crate) const PAYLOAD_LIMIT_BYTES: u32 = 900_000;
+
+/// The guard "the event closes the version" of one aggregate table, its children tables and its outbox.
+///
+/// It is a description: [`Guard::sql`] turns it into a script for a migration tool, and with the features `postgres` or
+/// `sqlite` it installs itself and works in a transaction of the caller's.
+///
+/// ```
+/// use change_feed::outbox::{Dialect, Guard};
+///
+/// let guard = Guard::new("invoices")
+///     .key("invoice_id")
+///     .final_state("status", "cancelled")
+///     .children("invoice_lines", "invoice_id")
+///     .outbox("invoice_events");
+/// let script = guard.sql(Dialect::Postgres);
+/// assert!(script.contains("create table public.invoice_events"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    schema: Option<String>,
+    table: String,
+    key: String,
+    key_type: KeyType,
+    version: String,
+    final_states: Vec<(String, String)>,
+    children: Vec<Children>,
+    outbox: String,
+    prefix: String,
+    payload_limit_bytes: u32,
+    version_key: VersionKey,
+}
+
+/// A table whose rows belong to the aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Children {
+    pub(crate) table: String,
+    /// The column that holds the aggregate's key.
+    pub(crate) key: String,
+    /// Unique keys of the table that leave the aggregate's key out.
+    pub(crate) own_keys: Vec<Vec<String>>,
+}
+
+/// Who keeps the foreign key from a version to its event on SQLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionKey {
+    /// The guard, in a table of its own.
+    Generated,
+    /// The aggregate's own `create table`.
+    Declared,
+}
+
+impl Guard {
+    /// A guard for this aggregate table, with its key in the column `id`, its version in `version`, and the outbox
+    /// `<table>_events`.
+    pub fn new(table: impl Into<String>) -> Self {
+        let table = table.into();
+        Self {
+            schema: None,
+            outbox: format!("{table}_events"),
+            table,
+            key: "id".to_owned(),
+            key_type: KeyType::Uuid,
+            version: "version".to_owned(),
+            final_states: Vec::new(),
+            children: Vec::new(),
+            prefix: String::new(),
+            payload_limit_bytes: PAYLOAD_LIMIT_BYTES,
+            version_key: VersionKey::Generated,
+        }
+    }
+
+    /// The column that identifies an aggregate: its primary key, or unique and not null. The outbox has a column of the
+    /// same name.
+    #[must_use]
+    pub fn key(mut self, column: impl Into<String>) -> Self {
+        self.key = column.into();
+        self
+    }
+
+    /// The key's type, where it is not a UUID.
+    #[must_use]
+    pub fn key_type(mut self, key_type: KeyType) -> Self {
+        self.key_type = key_type;
+        self
+    }
+
+    /// The column that counts the aggregate's changes: an integer and not null.
+    #[must_use]
+    pub fn version(mut self, column: impl Into<String>) -> Self {
+        self.version = column.into();
+        self
+    }
+
+    /// A state that is never left, and in which nothing changes any more: the column has this value. May be given several
+    /// times; any one of them is final.
+    #[must_use]
+    pub fn final_state(mut self, column: impl Into<String>, value: impl Into<String>) -> Self {
+        self.final_states.push((column.into(), value.into()));
+        self
+    }
+
+    /// A table whose rows belong to the aggregate that the column `key` names. May be given several times. A row whose
+    /// `key` is null belongs to none, and the guard leaves it alone.
+    #[must_use]
+    pub fn children(mut self, table: impl Into<String>, key: impl Into<String>) -> Self {
+        self.children.push(Children { table: table.into(), key: key.into(), own_keys: Vec::new() });
+        self
+    }
+
+    /// A unique key of the children table given last that leaves the aggregate's key out (`line_id`, where lines are
+    /// numbered across all invoices).
+    ///
+    /// SQLite needs to know it: `INSERT OR REPLACE` removes the row that stands in its way without a word to any trigger,
+    /// and with such a key that row may be another aggregate's. [`Guard::install`] refuses a table that has one untold.
+    #[must_use]
+    pub fn children_key<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        if let Some(children) = self.children.last_mut() {
+            children.own_keys.push(columns.into_iter().map(Into::into).collect());
+        }
+        self
+    }
+
+    /// The outbox table, beside the aggregate's in the same schema.
+    #[must_use]
+    pub fn outbox(mut self, table: impl Into<String>) -> Self {
+        self.outbox = table.into();
+        self
+    }
+
+    /// The schema of all these tables, where it is not `public`. SQLite has none and takes no notice.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// The largest payload that the database accepts, in bytes: 900,000 unless given. Keep it below what the broker
+    /// accepts in one message.
+    #[must_use]
+    pub fn payload_limit_bytes(mut self, limit: u32) -> Self {
+        self.payload_limit_bytes = limit;
+        self
+    }
+
+    /// Text before the name of everything that the guard makes but the outbox: constraints, triggers, functions.
+    #[must_use]
+    pub fn name_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Says that on SQLite the aggregate's own `create table` has the foreign key of [`Guard::version_key_clause`].
+    ///
+    /// SQLite can't add a foreign key to a table that exists, so the guard keeps it in a small table of its own unless told
+    /// that it is there. No difference on PostgreSQL.
+    #[must_use]
+    pub fn version_key_declared(mut self) -> Self {
+        self.version_key = VersionKey::Declared;
+        self
+    }
+
+    /// What a `create table` of the aggregate says to have the key from a version to its event from the start.
+    ///
+    /// ```
+    /// use change_feed::outbox::Guard;
+    ///
+    /// assert_eq!(
+    ///     Guard::new("invoices").key("invoice_id").outbox("invoice_events").version_key_clause(),
+    ///     "constraint invoices_version_has_event foreign key (invoice_id, version)\n    \
+    ///      references invoice_events (invoice_id, version) deferrable initially deferred"
+    /// );
+    /// ```
+    pub fn version_key_clause(&self) -> String {
+        sql::version_key(self, Dialect::Sqlite)
+    }
+
+    /// The whole script: the outbox, the rules on the tables that exist, and what their owner may do with the outbox.
+    ///
+    /// The same guard gives the same text, byte for byte, so that a migration can be held equal to it. It expects the
+    /// aggregate's and the children's tables, without rows, and it is
+    /// meant to run in one transaction.
+    pub fn sql(&self, dialect: Dialect) -> String {
+        format!("{}\n{}", self.outbox_sql(dialect), self.rules_sql(dialect))
+    }
+
+    /// The first part of the script: the outbox table alone.
+    pub fn outbox_sql(&self, dialect: Dialect) -> String {
+        match dialect {
+            Dialect::Postgres => sql::postgres::outbox(self),
+            Dialect::Sqlite => sql::sqlite::outbox(self),
+        }
+    }
+
+    /// The second part of the script: what keeps the rules on tables that exist, the outbox among them.
+    pub fn rules_sql(&self, dialect: Dialect) -> String {
+        match dialect {
+            Dialect::Postgres => format!("{}\n{}", sql::postgres::rules(self), sql::postgres::version_key(self)),
+            Dialect::Sqlite => sql::sqlite::rules(self),
+        }
+    }
+
+    /// The script that takes the rules away again. Tables, their rows and the outbox stay.
+    pub fn remove_sql(&self, dialect: Dialect) -> String {
+        match dialect {
+            Dialect::Postgres => sql::postgres::remove(self),
+            Dialect::Sqlite => sql::sqlite::remove(self),
+        }
+    }
+
+    /// The outbox, as a source is told of it.
+    pub fn outbox_table(&self) -> Outbox {
+        let outbox = Outbox::new(&self.outbox, &self.key).key_type(self.key_type);
+        match &self.schema {
+            Some(schema) => outbox.in_schema(schema),
+            None => outbox,
+        }
+    }
+
+    /// The aggregate's table, as it is: neither qualified nor quoted.
+    pub fn table_name(&self) -> &str {
+        &self.table
+    }
+
+    pub(crate) fn outbox_name(&self) -> &str {
+        &self.outbox
+    }
+
+    pub(crate) fn schema_name(&self) -> &str {
+        self.schema.as_deref().unwrap_or("public")
+    }
+
+    pub(crate) fn key_column(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn kind_of_key(&self) -> KeyType {
+        self.key_type
+    }
+
+    pub(crate) fn version_column(&self) -> &str {
+        &self.version
+    }
+
+    pub(crate) fn final_states(&self) -> &[(String, String)] {
+        &self.final_states
+    }
+
+    pub(crate) fn children_tables(&self) -> &[Children] {
+        &self.children
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn children_tables_mut(&mut self) -> &mut [Children] {
+        &mut self.children
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn payload_limit(&self) -> u32 {
+        self.payload_limit_bytes
+    }
+
+    pub(crate) fn version_key(&self) -> VersionKey {
+        self.version_key
+    }
+}

@@ -1,0 +1,142 @@
+//! The rules that the database keeps, and their names.
+
+use super::guard::Guard;
+
+/// A rule of the guard. [`Guard::constraint`] gives the name that every refusal of it carries, on every database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule<'a> {
+    /// A new aggregate has version 1.
+    VersionStartsAtOne,
+    /// The version changes only by one step upwards.
+    VersionStepsByOne,
+    /// At the commit the present version has its event. A deferred foreign key: the commit is what it refuses.
+    /// SQLite refuses the commit too, but names no constraint.
+    VersionHasEvent,
+    /// A final state is never left, and nothing in or under such an aggregate changes.
+    IsFinal,
+    /// The key of an aggregate never changes.
+    KeyIsFixed,
+    /// An aggregate is never deleted, replaced or truncated.
+    IsNeverDeleted,
+    /// The aggregate's own columns change only together with a step, or after it and before its event.
+    ChangesInsideAStep,
+    /// The rows of this children table change only after a step of their aggregate and before its event.
+    ChildrenChangeInsideAStep(&'a str),
+    /// A row of this children table belongs to an aggregate that exists.
+    ChildrenHaveAggregate(&'a str),
+    /// A row of this children table never disappears by REPLACE or TRUNCATE.
+    ChildrenAreNeverReplaced(&'a str),
+    /// An event is inserted at its aggregate's present version, by the transaction that stepped it.
+    AtPresentVersion,
+    /// A version has one event.
+    OnePerVersion,
+    /// An event follows the event of the version before.
+    FollowsPredecessor,
+    /// An event id is used once.
+    EventIdIsUnique,
+    /// The database draws the sequence number, and it is above those of the aggregate's earlier events.
+    SequenceMovesOn,
+    /// A row of the outbox never changes and never goes, but by the owner's functions.
+    IsImmutable,
+    /// A payload fits into a message of the broker.
+    PayloadSize,
+    /// A payload is JSON. PostgreSQL: by its type, without a constraint's name.
+    PayloadIsJson,
+    /// A version is at least 1.
+    VersionIsPositive,
+    /// An event type has 1 to 200 characters.
+    EventTypeLength,
+    /// A trace context has at most 512 characters.
+    TraceparentLength,
+    /// A key that is text has 1 to 255 characters.
+    KeyLength,
+    /// An event's time is a time: not infinity, and on SQLite not any other text.
+    OccurredAtIsTime,
+}
+
+impl Guard {
+    /// The name that a refusal by this rule carries, the same on every database.
+    ///
+    /// PostgreSQL reports it as the constraint's name; SQLite begins the error's text with it.
+    ///
+    /// ```
+    /// use change_feed::outbox::{Guard, Rule};
+    ///
+    /// let guard = Guard::new("invoices").children("invoice_lines", "invoice_id").outbox("invoice_events");
+    /// assert_eq!(guard.constraint(Rule::IsFinal), "invoices_is_final");
+    /// assert_eq!(guard.constraint(Rule::ChildrenChangeInsideAStep("invoice_lines")), "invoice_lines_changes_inside_a_step");
+    /// assert_eq!(guard.constraint(Rule::AtPresentVersion), "invoice_events_at_present_version");
+    /// ```
+    pub fn constraint(&self, rule: Rule<'_>) -> String {
+        let (table, rest) = match rule {
+            Rule::VersionStartsAtOne => (self.table_name(), "version_starts_at_one"),
+            Rule::VersionStepsByOne => (self.table_name(), "version_steps_by_one"),
+            Rule::VersionHasEvent => (self.table_name(), "version_has_event"),
+            Rule::IsFinal => (self.table_name(), "is_final"),
+            Rule::KeyIsFixed => (self.table_name(), "key_is_fixed"),
+            Rule::IsNeverDeleted => (self.table_name(), "is_never_deleted"),
+            Rule::ChangesInsideAStep => (self.table_name(), "changes_inside_a_step"),
+            Rule::ChildrenChangeInsideAStep(children) => (children, "changes_inside_a_step"),
+            Rule::ChildrenHaveAggregate(children) => (children, "has_aggregate"),
+            Rule::ChildrenAreNeverReplaced(children) => (children, "is_never_replaced"),
+            Rule::AtPresentVersion => (self.outbox_name(), "at_present_version"),
+            Rule::OnePerVersion => (self.outbox_name(), "one_per_version"),
+            Rule::FollowsPredecessor => (self.outbox_name(), "follows_predecessor"),
+            Rule::EventIdIsUnique => (self.outbox_name(), "event_id_is_unique"),
+            Rule::SequenceMovesOn => (self.outbox_name(), "sequence_moves_on"),
+            Rule::IsImmutable => (self.outbox_name(), "is_immutable"),
+            Rule::PayloadSize => (self.outbox_name(), "payload_size"),
+            Rule::PayloadIsJson => (self.outbox_name(), "payload_is_json"),
+            Rule::VersionIsPositive => (self.outbox_name(), "version_is_positive"),
+            Rule::EventTypeLength => (self.outbox_name(), "event_type_length"),
+            Rule::TraceparentLength => (self.outbox_name(), "traceparent_length"),
+            Rule::KeyLength => (self.outbox_name(), "key_length"),
+            Rule::OccurredAtIsTime => (self.outbox_name(), "occurred_at_is_time"),
+        };
+        self.name_of(table, rest)
+    }
+
+    /// The name of something that the guard makes for a table.
+    pub(crate) fn name_of(&self, table: &str, rest: &str) -> String {
+        shortened(format!("{}{table}_{rest}", self.prefix()))
+    }
+}
+
+/// PostgreSQL cuts a name after 63 bytes, and two that were cut alike collide: past it a hash of the whole takes the
+/// place of the tail, the same on every database and every day.
+fn shortened(name: String) -> String {
+    const NAME_LIMIT_BYTES: usize = 63;
+    const HASH_BYTES: usize = 9;
+    if name.len() <= NAME_LIMIT_BYTES {
+        return name;
+    }
+    // FNV-1a: short, and fixed for ever (names are a contract; the standard library's hasher is free to change).
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut end = NAME_LIMIT_BYTES - HASH_BYTES;
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}_{hash:08x}", &name[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_shortened_and_stays_distinct() {
+        let table = "a".repeat(60);
+        let guard = Guard::new(&table);
+        let final_state = guard.constraint(Rule::IsFinal);
+        let key = guard.constraint(Rule::KeyIsFixed);
+        assert_eq!((final_state.len(), key.len()), (63, 63));
+        assert_ne!(final_state, key);
+    }
+
+    #[test]
+    fn a_prefix_stands_before_every_name() {
+        let guard = Guard::new("invoices").name_prefix("billing_");
+        assert_eq!(guard.constraint(Rule::KeyIsFixed), "billing_invoices_key_is_fixed");
+    }
+}

@@ -1,0 +1,66 @@
+//! What the guard reads of SQLite tables that exist.
+
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::dialect::{Dialect, identifier};
+use super::guard::Guard;
+
+/// The guard with the own keys of its children tables as they are in the database, beside those that it was told of.
+pub(super) async fn keys_found(connection: &mut SqliteConnection, guard: &Guard) -> sqlx::Result<Guard> {
+    let mut found = guard.clone();
+    for children in found.children_tables_mut() {
+        for key in own_keys(connection, &children.table).await? {
+            let holds_aggregate = key.iter().any(|column| column.eq_ignore_ascii_case(&children.key));
+            if !holds_aggregate && !children.own_keys.contains(&key) {
+                children.own_keys.push(key);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Every unique key of a table: its indexes, and the rowid where it has one.
+async fn own_keys(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<Vec<Vec<String>>> {
+    let mut keys = Vec::new();
+    let without_rowid: Option<bool> =
+        sqlx::query_scalar("select wr from pragma_table_list where schema = 'main' and name = $1")
+            .bind(table)
+            .fetch_optional(&mut *connection)
+            .await?;
+    if without_rowid == Some(false) {
+        keys.push(vec!["rowid".to_owned()]);
+    }
+    let columns = sqlx::query(
+        "select l.name as key, i.name as part from pragma_index_list($1) l, pragma_index_info(l.name) i
+          where l.\"unique\" order by l.seq, i.seqno",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await?;
+    let mut index = None;
+    for row in columns {
+        let name: String = row.try_get("key")?;
+        // An indexed expression has no name, and can't be compared by one: the key is then left to the other columns.
+        let Some(column) = row.try_get::<Option<String>, _>("part")? else { continue };
+        if index.as_ref() == Some(&name) {
+            if let Some(key) = keys.last_mut() {
+                key.push(column);
+            }
+        } else {
+            keys.push(vec![column]);
+            index = Some(name);
+        }
+    }
+    Ok(keys)
+}
+
+/// Whether rows stand in the aggregate's table whose present version has no event: older than the guard.
+pub(super) async fn has_rows_without_event(connection: &mut SqliteConnection, guard: &Guard) -> sqlx::Result<bool> {
+    let (table, outbox) = (identifier(guard.table_name()), guard.outbox_table().qualified(Dialect::Sqlite));
+    let (key, version) = (identifier(guard.key_column()), identifier(guard.version_column()));
+    let sql = format!(
+        "select exists (select 1 from {table} a where not exists
+            (select 1 from {outbox} e where e.{key} = a.{key} and e.version = a.{version}))"
+    );
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
+}

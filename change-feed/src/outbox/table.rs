@@ -1,0 +1,83 @@
+//! The outbox as a table: what a source is told to read.
+
+use super::dialect::{Dialect, identifier};
+use super::key::KeyType;
+
+/// Where an outbox is and which of its columns is the aggregate's key. Pure data: it opens nothing.
+///
+/// Its columns are the same everywhere: `sequence`, `event_id`, the key, `version`, `event_type`, `payload`,
+/// `occurred_at`, `traceparent`, and on PostgreSQL `transaction_id`.
+///
+/// ```
+/// use change_feed::outbox::{Dialect, Outbox};
+///
+/// let outbox = Outbox::new("order_events", "order_id");
+/// assert_eq!(outbox.qualified(Dialect::Postgres), "public.order_events");
+/// assert_eq!(outbox.qualified(Dialect::Sqlite), "order_events");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Outbox {
+    schema: Option<String>,
+    table: String,
+    key: String,
+    key_type: KeyType,
+}
+
+impl Outbox {
+    /// The outbox of this table, whose aggregates are identified by the column `key`, a UUID.
+    pub fn new(table: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { schema: None, table: table.into(), key: key.into(), key_type: KeyType::Uuid }
+    }
+
+    /// In a schema other than `public`. SQLite has none and takes no notice.
+    #[must_use]
+    pub fn in_schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// With a key that is not a UUID.
+    #[must_use]
+    pub fn key_type(mut self, key_type: KeyType) -> Self {
+        self.key_type = key_type;
+        self
+    }
+
+    /// The schema on PostgreSQL.
+    pub fn schema(&self) -> &str {
+        self.schema.as_deref().unwrap_or("public")
+    }
+
+    /// The table's name, as it is: neither qualified nor quoted.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The column that identifies the aggregate, as it is: not quoted.
+    pub fn key_column(&self) -> &str {
+        &self.key
+    }
+
+    /// The type of that column.
+    pub fn key_kind(&self) -> KeyType {
+        self.key_type
+    }
+
+    /// The table as it stands in a statement: qualified where the database has schemas, quoted where it must be.
+    pub fn qualified(&self, dialect: Dialect) -> String {
+        qualified(dialect, self.schema(), &self.table)
+    }
+
+    /// The key's column as it stands in a statement.
+    pub fn quoted_key_column(&self) -> String {
+        identifier(&self.key)
+    }
+}
+
+/// A table, or anything else in a schema, as it stands in a statement.
+pub(crate) fn qualified(dialect: Dialect, schema: &str, name: &str) -> String {
+    match dialect {
+        Dialect::Postgres => format!("{}.{}", identifier(schema), identifier(name)),
+        Dialect::Sqlite => identifier(name),
+    }
+}

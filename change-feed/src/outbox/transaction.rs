@@ -1,0 +1,84 @@
+//! The guard at work in the caller's own transaction.
+
+use serde::Serialize;
+
+use super::connection::GuardConnection;
+use super::connection::sealed::InstallError;
+use super::dialect::{Dialect, identifier};
+use super::error::GuardError;
+use super::event::Event;
+use super::guard::Guard;
+use super::key::Key;
+use super::table::qualified;
+
+impl Guard {
+    /// Installs the rules on tables that exist, and the outbox where it does not, in one transaction. Again is no change.
+    ///
+    /// The tables are locked for as long as it takes; the aggregate's must not have rows without events. On SQLite the
+    /// connection must have `foreign_keys=ON` and be outside of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::Unfit`] says what to change about the tables; nothing was installed then, nor after any other error.
+    pub async fn install<C: GuardConnection>(&self, connection: &mut C) -> Result<(), GuardError> {
+        connection.install(self).await.map_err(|error| match error {
+            InstallError::Unfit(reason) => GuardError::Unfit { reason },
+            InstallError::Database(error) => GuardError::from_database(self, error),
+        })
+    }
+
+    /// Locks the aggregate until the transaction ends, steps its version and answers the new one. What belongs to it may
+    /// change from here until the version's event is appended.
+    ///
+    /// A new aggregate needs no step: insert its row at version 1, then append.
+    ///
+    /// On SQLite begin the transaction with `BEGIN IMMEDIATE`. Waits for another transaction that holds the aggregate.
+    /// Cancelled, it leaves the transaction in an unknown state: roll it back.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::NotFound`], [`GuardError::Final`], [`GuardError::Conflict`] or what else the database says.
+    pub async fn begin<C: GuardConnection>(&self, connection: &mut C, key: impl Into<Key>) -> Result<i64, GuardError> {
+        let table = qualified(C::DIALECT, self.schema_name(), self.table_name());
+        let (key_column, version) = (identifier(self.key_column()), identifier(self.version_column()));
+        let sql = format!(
+            "update {table} set {version} = {version} + 1 where {key_column} = $1 returning cast({version} as bigint)"
+        );
+        match connection.step(sql, &key.into()).await {
+            Ok(Some(version)) => Ok(version),
+            Ok(None) => Err(GuardError::NotFound { table: self.table_name().to_owned() }),
+            Err(error) => Err(GuardError::from_database(self, error)),
+        }
+    }
+
+    /// Appends the event of the version that was stepped to, and so closes it.
+    ///
+    /// Cancelled, it leaves the transaction in an unknown state: roll it back.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::Refused`] with the rule's name where the event is not the present version's, or too large;
+    /// [`GuardError::Payload`] where it is not JSON.
+    pub async fn append<C: GuardConnection, P: Serialize + ?Sized>(
+        &self,
+        connection: &mut C,
+        event: Event<'_, P>,
+    ) -> Result<(), GuardError> {
+        let outbox = self.outbox_table();
+        let row = event.row().map_err(GuardError::Payload)?;
+        let sql = insert_event(C::DIALECT, &outbox.qualified(C::DIALECT), &outbox.quoted_key_column());
+        connection.insert(sql, row).await.map_err(|error| GuardError::from_database(self, error))
+    }
+}
+
+fn insert_event(dialect: Dialect, outbox: &str, key: &str) -> String {
+    let (payload, now) = match dialect {
+        // Bound as text: as jsonb it would be rewritten on its way into the json column.
+        Dialect::Postgres => ("$5::json", "clock_timestamp()"),
+        Dialect::Sqlite => ("$5", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
+    };
+    format!(
+        "insert into {outbox} ({key}, event_id, version, event_type, payload, occurred_at, traceparent)
+         values ($1, $2, $3, $4, {payload}, coalesce($6, {now}), $7)"
+    )
+}

@@ -1,0 +1,193 @@
+//! The guard's methods, in a transaction of the caller's.
+
+use change_feed::outbox::{Event, Guard, GuardConnection, GuardError, KeyType};
+use sqlx::{Connection as _, Executor};
+use uuid::Uuid;
+
+use crate::oracle::violations;
+use crate::world::{Database, Role, Rules, Session, World};
+
+const A: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_000a);
+
+/// The same calls for either connection.
+macro_rules! on_each_connection {
+    ($session:expr, $connection:ident => $body:expr) => {
+        match $session {
+            Session::Postgres($connection) => $body,
+            Session::Sqlite($connection) => $body,
+        }
+    };
+}
+
+/// One test on each database.
+macro_rules! on_each_database {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn on_postgres() {
+                super::$name(super::Database::Postgres).await;
+            }
+
+            #[tokio::test]
+            async fn on_sqlite() {
+                super::$name(super::Database::Sqlite).await;
+            }
+        }
+    )+};
+}
+
+on_each_database! {
+    a_change_is_begun_and_appended,
+    an_unknown_order_is_not_found,
+    a_cancelled_order_is_final,
+    an_event_of_another_version_is_refused_by_name,
+    a_payload_over_the_limit_is_refused_by_name,
+    installing_twice_changes_nothing,
+    tables_with_rows_are_not_installed_on,
+    keys_are_texts_and_numbers_too,
+}
+
+async fn begin_and_append<C: GuardConnection>(guard: &Guard, connection: &mut C, key: Uuid) -> Result<i64, GuardError> {
+    let version = guard.begin(connection, key).await?;
+    let payload = serde_json::json!({});
+    let event = Event::new("changed", key, version, &payload).traceparent("00-1-1-00");
+    guard.append(connection, event).await?;
+    Ok(version)
+}
+
+async fn a_change_is_begun_and_appended(database: Database) {
+    let world = World::new(database).await;
+    let mut session = world.session(Role::Application).await;
+    let versions = on_each_connection!(&mut session, connection => {
+        let mut versions = Vec::new();
+        for _ in 0..2 {
+            let mut tx = connection.begin().await.expect("begin");
+            versions.push(begin_and_append(&world.guard, &mut *tx, A).await.expect("a change"));
+            tx.commit().await.expect("commit");
+        }
+        // Dropped without a commit: nothing stays.
+        let mut tx = connection.begin().await.expect("begin");
+        begin_and_append(&world.guard, &mut *tx, A).await.expect("a change");
+        drop(tx);
+        versions
+    });
+    assert_eq!(versions, [3, 4]);
+    assert_eq!(violations(&mut session).await, []);
+    let rows = session.rows("select cast(version as text), event_type, traceparent, cast(payload as text) from order_events where order_id = :a and version > 2 order by sequence").await;
+    let row = |version: &str| [version, "changed", "00-1-1-00", "{}"].map(|text| Some(text.to_owned())).to_vec();
+    assert_eq!(rows, [row("3"), row("4")]);
+}
+
+async fn an_unknown_order_is_not_found(database: Database) {
+    let world = World::new(database).await;
+    let mut session = world.session(Role::Application).await;
+    let answer = on_each_connection!(&mut session, connection => world.guard.begin(connection, Uuid::now_v7()).await);
+    assert!(matches!(answer, Err(GuardError::NotFound { table }) if table == "orders"));
+}
+
+async fn a_cancelled_order_is_final(database: Database) {
+    let world = World::new(database).await;
+    let mut session = world.session(Role::Application).await;
+    let cancelled = Uuid::from_u128(0x7000_8000_0000_0000_000c);
+    let answer = on_each_connection!(&mut session, connection => world.guard.begin(connection, cancelled).await);
+    assert!(matches!(answer, Err(GuardError::Final { constraint, .. }) if constraint == "orders_is_final"));
+}
+
+async fn an_event_of_another_version_is_refused_by_name(database: Database) {
+    let world = World::new(database).await;
+    let mut session = world.session(Role::Application).await;
+    let payload = serde_json::json!({});
+    let event = Event::new("changed", A, 7, &payload);
+    let answer = on_each_connection!(&mut session, connection => world.guard.append(connection, event).await);
+    assert_eq!(answer.expect_err("refused").constraint(), Some("order_events_at_present_version"));
+}
+
+async fn a_payload_over_the_limit_is_refused_by_name(database: Database) {
+    let world = World::new(database).await;
+    let mut session = world.session(Role::Application).await;
+    let payload = "x".repeat(900_000);
+    let answer = on_each_connection!(&mut session, connection => {
+        let mut tx = connection.begin().await.expect("begin");
+        let version = world.guard.begin(&mut *tx, A).await.expect("a step");
+        world.guard.append(&mut *tx, Event::new("changed", A, version, &payload)).await
+    });
+    assert_eq!(answer.expect_err("refused").constraint(), Some("order_events_payload_size"));
+}
+
+async fn installing_twice_changes_nothing(database: Database) {
+    let world = World::empty(database, Rules::None).await;
+    let mut session = world.session(Role::Owner).await;
+    on_each_connection!(&mut session, connection => {
+        world.guard.install(connection).await.expect("installed");
+        world.guard.install(connection).await.expect("installed again");
+    });
+    let answer = session.transaction("", &["insert into orders (order_id, version) values (:a, 1)"]).await;
+    assert_eq!(answer.expect_err("a commit without an event").after, 1);
+    let statements = [
+        "insert into orders (order_id, version) values (:a, 1)",
+        "insert into order_events (order_id, version, event_type, payload) values (:a, 1, 'created', '{}')",
+    ];
+    session.transaction("", &statements).await.expect("the legal order");
+    on_each_connection!(&mut session, connection => {
+        world.guard.install(connection).await.expect("installed on rows that have their events");
+    });
+    assert_eq!(violations(&mut session).await, []);
+}
+
+async fn tables_with_rows_are_not_installed_on(database: Database) {
+    let world = World::empty(database, Rules::None).await;
+    let mut session = world.session(Role::Owner).await;
+    session.run("insert into orders (order_id, version) values (:a, 1)").await.expect("a row older than the guard");
+    let answer = on_each_connection!(&mut session, connection => world.guard.install(connection).await);
+    assert!(answer.is_err(), "a row whose version has no event");
+    session
+        .run("insert into order_items (order_id, item_id, quantity) values (:a, :i, 1)")
+        .await
+        .expect("no rule stays");
+}
+
+async fn keys_are_texts_and_numbers_too(database: Database) {
+    let world = World::empty(database, Rules::None).await;
+    let mut session = world.session(Role::Owner).await;
+    let tables = "create table invoices (id bigint primary key, version integer not null);
+                  create table invoice_lines (line_id bigint primary key, invoice_id bigint not null references invoices (id));
+                  create table \"Parcels\" (\"Code\" varchar(20) primary key, revision integer not null);";
+    session.run(tables).await.expect("tables of a user's own");
+    let schema = world.schema();
+    let invoices =
+        Guard::new("invoices").schema(schema).key_type(KeyType::BigInt).children("invoice_lines", "invoice_id");
+    let parcels = Guard::new("Parcels")
+        .schema(schema)
+        .key("Code")
+        .version("revision")
+        .key_type(KeyType::Text)
+        .outbox("parcel_events");
+    let payload = serde_json::json!({ "line": 1 });
+    on_each_connection!(&mut session, connection => {
+        invoices.install(connection).await.expect("installed");
+        parcels.install(connection).await.expect("installed");
+        let mut tx = connection.begin().await.expect("begin");
+        tx.execute("insert into invoices (id, version) values (7, 1)").await.expect("an invoice");
+        tx.execute("insert into invoice_lines (line_id, invoice_id) values (1, 7)").await.expect("its line");
+        invoices.append(&mut *tx, Event::new("invoice.created.v1", 7, 1, &payload)).await.expect("its event");
+        tx.execute("insert into \"Parcels\" (\"Code\", revision) values ('P-1', 1)").await.expect("a parcel");
+        parcels.append(&mut *tx, Event::new("parcel.packed.v1", "P-1", 1, &payload)).await.expect("its event");
+        tx.commit().await.expect("commit");
+        let mut tx = connection.begin().await.expect("begin");
+        let version = parcels.begin(&mut *tx, "P-1").await.expect("a step");
+        parcels.append(&mut *tx, Event::new("parcel.sent.v1", "P-1", version, &payload)).await.expect("its event");
+        tx.commit().await.expect("commit");
+    });
+    let refused = session.transaction("", &["insert into invoice_lines (line_id, invoice_id) values (2, 7)"]).await;
+    assert_eq!(refused.expect_err("no step").by, "invoice_lines_changes_inside_a_step");
+    if database == Database::Sqlite {
+        let steal = [
+            "insert into invoices (id, version) values (8, 1)",
+            "insert or replace into invoice_lines (line_id, invoice_id) values (1, 8)",
+        ];
+        let refused = session.transaction("", &steal).await;
+        assert_eq!(refused.expect_err("the line of another invoice").by, "invoice_lines_is_never_replaced");
+    }
+    let count = session.rows("select cast(count(*) as text) from parcel_events").await;
+    assert_eq!(count, [[Some("2".to_owned())]]);
+}

@@ -1,0 +1,139 @@
+//! What a history must be, whoever wrote it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use change_feed::outbox::Dialect;
+
+use crate::world::Session;
+
+/// What is wrong with a history.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Violation {
+    /// A version below the present one has no event.
+    Hole { order: String, version: i64 },
+    /// The present version has no event.
+    HeadWithoutEvent { order: String, version: i64 },
+    /// An event is above the present version, or of an order that is not there.
+    EventWithoutVersion { order: String, version: i64 },
+    /// A version's sequence number is not above the one before.
+    Inversion { order: String, version: i64 },
+    /// An event after the one that cancelled.
+    EventAfterTheEnd { order: String, version: i64 },
+    /// Items that are not those which the events tell of.
+    ItemsWithoutEvent { order: String, told: Vec<String>, found: Vec<String> },
+    /// A state that is not the one which the events tell of.
+    StateWithoutEvent { order: String, told: String, found: String },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Reads the whole history. Events of the types `added`, `changed_quantity`, `removed` (payload: the item's id), `cancelled`
+/// and `reopened` are folded and compared with the tables; other types tell of nothing.
+pub(crate) async fn violations(session: &mut Session) -> Vec<Violation> {
+    let payload = match session.dialect() {
+        Dialect::Postgres => "payload ->> 'item'",
+        _ => "json_extract(payload, '$.item')",
+    };
+    let orders =
+        session.rows("select cast(order_id as text), cast(version as text), status from orders order by 1").await;
+    let events = session
+        .rows(&format!(
+            "select cast(order_id as text), cast(version as text), cast(sequence as text), event_type, {payload}
+               from order_events order by order_id, version, sequence"
+        ))
+        .await;
+    let items =
+        session.rows("select cast(order_id as text), cast(item_id as text) from order_items order by 1, 2").await;
+    judge(&orders, &events, &items)
+}
+
+fn judge(orders: &[Texts], events: &[Texts], items: &[Texts]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut histories: BTreeMap<&str, Vec<Told<'_>>> = BTreeMap::new();
+    for event in events {
+        histories.entry(text(event, 0)).or_default().push(Told {
+            version: number(event, 1),
+            sequence: number(event, 2),
+            event_type: text(event, 3),
+            item: event[4].as_deref(),
+        });
+    }
+    for order in orders {
+        let (id, version, status) = (text(order, 0), number(order, 1), text(order, 2));
+        let history = histories.remove(id).unwrap_or_default();
+        found.extend(judge_versions(id, version, &history));
+        let has = items.iter().filter(|item| text(item, 0) == id).map(|item| text(item, 1).to_owned()).collect();
+        found.extend(judge_content(id, status, has, &history));
+    }
+    for (order, history) in histories {
+        let orphans = history.iter().map(|event| event.version);
+        found.extend(orphans.map(|version| Violation::EventWithoutVersion { order: order.to_owned(), version }));
+    }
+    found
+}
+
+type Texts = Vec<Option<String>>;
+
+struct Told<'a> {
+    version: i64,
+    sequence: i64,
+    event_type: &'a str,
+    item: Option<&'a str>,
+}
+
+fn judge_versions(id: &str, version: i64, history: &[Told<'_>]) -> Vec<Violation> {
+    let order = || id.to_owned();
+    let mut found = Vec::new();
+    let told = |version| history.iter().any(|event| event.version == version);
+    found.extend(
+        (1..version).filter(|version| !told(*version)).map(|version| Violation::Hole { order: order(), version }),
+    );
+    if !told(version) {
+        found.push(Violation::HeadWithoutEvent { order: order(), version });
+    }
+    let above = history.iter().filter(|event| event.version > version || event.version < 1);
+    found.extend(above.map(|event| Violation::EventWithoutVersion { order: order(), version: event.version }));
+    let pairs = history.windows(2).filter(|pair| pair[0].sequence >= pair[1].sequence);
+    found.extend(pairs.map(|pair| Violation::Inversion { order: order(), version: pair[1].version }));
+    let end = history.iter().position(|event| event.event_type == "cancelled");
+    let after = history.iter().skip(end.map_or(history.len(), |end| end + 1));
+    found.extend(after.map(|event| Violation::EventAfterTheEnd { order: order(), version: event.version }));
+    found
+}
+
+fn judge_content(id: &str, status: &str, mut has: Vec<String>, history: &[Told<'_>]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut told: Vec<String> = Vec::new();
+    let mut told_status = "open";
+    for event in history {
+        match (event.event_type, event.item) {
+            ("added", Some(item)) => told.push(item.to_owned()),
+            ("removed", Some(item)) => told.retain(|known| known != item),
+            ("cancelled", _) => told_status = "cancelled",
+            _ => {}
+        }
+    }
+    told.sort();
+    has.sort();
+    if told_status != status {
+        let (told, found_status) = (told_status.to_owned(), status.to_owned());
+        found.push(Violation::StateWithoutEvent { order: id.to_owned(), told, found: found_status });
+    }
+    if told != has {
+        found.push(Violation::ItemsWithoutEvent { order: id.to_owned(), told, found: has });
+    }
+    found
+}
+
+fn text(row: &Texts, column: usize) -> &str {
+    row[column].as_deref().expect("a column that is not null")
+}
+
+fn number(row: &Texts, column: usize) -> i64 {
+    text(row, column).parse().expect("a number")
+}
