@@ -1,0 +1,99 @@
+//! What a shutdown finishes, and what it leaves to the next relay.
+
+use std::time::Duration;
+
+use change_feed::judge::Delivery;
+use change_feed::{Position, RelayOptions, RelayState};
+
+use crate::scripted::{Fault, Script, Scripted};
+use crate::world::{World, quick, within};
+
+#[tokio::test]
+async fn a_shutdown_delivers_what_is_captured() {
+    let world = World::loaded();
+    let script = Script::new();
+    script.close("publish");
+    let relay = world.relay(world.source(), Scripted::new(world.transactional(), &script));
+    let handle = relay.handle();
+    let stopped = within(relay.run(async {
+        // Everything is captured, and nothing of it published.
+        handle.wait_until(|status| status.pending_bytes > 0).await;
+        crate::world::settle().await;
+        script.open();
+    }))
+    .await
+    .expect("no fault");
+    assert!(stopped.drained);
+    assert_eq!(stopped.position, world.database.end());
+    world.assert_clean(Delivery::ExactlyOnce, "after a shutdown");
+}
+
+#[tokio::test]
+async fn a_publisher_that_hangs_holds_a_shutdown_up_for_a_bounded_time() {
+    let world = World::loaded();
+    let script = Script::new();
+    script.fail("publish", Fault::Hangs);
+    let options = RelayOptions { shutdown_timeout: Duration::from_millis(20), ..quick() };
+    let relay = world.relay(world.source(), Scripted::new(world.transactional(), &script)).options(options);
+    let handle = relay.handle();
+    let shutdown = async {
+        handle.wait_until(|status| status.pending_bytes > 0).await;
+    };
+    let stopped = within(relay.run(shutdown)).await.expect("nothing is lost");
+    assert!(!stopped.drained);
+    assert_eq!(stopped.position, Position::ORIGIN);
+    world.finish(Delivery::ExactlyOnce).await;
+    world.assert_clean(Delivery::ExactlyOnce, "after a shutdown that left everything behind");
+}
+
+#[tokio::test]
+async fn a_shutdown_while_the_broker_is_away_ends_the_retries() {
+    let world = World::loaded();
+    let script = Script::new();
+    script.fail("publish", Fault::Away);
+    let options = RelayOptions {
+        min_retry_delay: Duration::from_secs(3600),
+        max_retry_delay: Duration::from_secs(3600),
+        ..RelayOptions::default()
+    };
+    let relay = world.relay(world.source(), Scripted::new(world.transactional(), &script)).options(options);
+    let handle = relay.handle();
+    let shutdown = async {
+        handle.wait_until(|status| matches!(status.state, RelayState::Retrying { .. })).await;
+    };
+    let stopped = within(relay.run(shutdown)).await.expect("nothing is lost");
+    assert!(!stopped.drained);
+    world.finish(Delivery::ExactlyOnce).await;
+    world.assert_clean(Delivery::ExactlyOnce, "after a shutdown between retries");
+}
+
+#[tokio::test]
+async fn a_relay_that_is_told_to_stop_at_once_has_captured_nothing() {
+    let world = World::loaded();
+    let relay = world.relay(world.source(), world.transactional());
+    let stopped = within(relay.run(async {})).await.expect("no fault");
+    assert!(stopped.drained);
+    assert_eq!(stopped.position, Position::ORIGIN);
+    assert_eq!(world.database.checkpoint(&world.feed), None);
+}
+
+#[tokio::test]
+async fn a_large_transaction_that_is_not_complete_is_left_to_the_next_relay() {
+    let world = World::new();
+    world.database.commit(["a"; 8]);
+    let script = Script::new();
+    script.close("publish");
+    let options = RelayOptions { max_pending_bytes: 1, ..quick() };
+    let relay = world.relay(world.source(), Scripted::new(world.transactional(), &script)).options(options);
+    let handle = relay.handle();
+    let shutdown = async {
+        handle.wait_until(|status| status.pending_bytes > 0).await;
+        script.open();
+    };
+    let stopped = within(relay.run(shutdown)).await.expect("no fault");
+    assert!(!stopped.drained);
+    assert_eq!(stopped.position, Position::ORIGIN);
+    assert!(world.published_keys().is_empty());
+    world.finish(Delivery::ExactlyOnce).await;
+    world.assert_clean(Delivery::ExactlyOnce, "after a shutdown inside a transaction");
+}
