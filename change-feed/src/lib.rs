@@ -21,6 +21,8 @@ mod envelope;
 mod identity;
 #[cfg(feature = "relay")]
 pub mod judge;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod outbox;
 #[cfg(feature = "relay")]
 mod part;
@@ -48,6 +50,8 @@ pub use identity::{
 pub use part::{Changes, End, Part};
 #[cfg(feature = "relay")]
 pub use position::{InvalidPosition, Position};
+#[cfg(feature = "kafka")]
+pub use publisher::KafkaPublisher;
 #[cfg(feature = "relay")]
 pub use publisher::{PublishError, Publisher};
 #[cfg(feature = "relay")]

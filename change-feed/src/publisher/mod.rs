@@ -1,6 +1,8 @@
 //! Where envelopes go: the seam to a broker.
 
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod memory;
 
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use async_trait::async_trait;
 use crate::{Checkpoint, FeedIdentity, FeedName, Mismatch, Part, PublisherIdentity, Side, SourceIdentity};
 
 pub use error::{PublishError, Rejection};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaPublisher, KafkaPublisherBuilder};
 pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
 
 /// Delivers envelopes.

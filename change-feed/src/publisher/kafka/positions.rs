@@ -1,0 +1,191 @@
+//! The topic that holds a feed's position.
+//!
+//! It has one partition and is compacted; its records have the feed's name as their key and the
+//! JSON of a [`Checkpoint`](crate::Checkpoint) as their value. The newest committed record counts.
+//! A record without a value says that the feed has no position yet. The header `feed_relay` names
+//! the relay that wrote the record: who starts writes the position again, and so claims the feed.
+
+use std::time::Duration;
+
+use rdkafka::Message as _;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::FeedName;
+use crate::kafka::{ClientLog, Cluster, ClusterSettings, Deadline, Failure, Isolation, retire, within};
+
+/// The only partition.
+pub(super) const PARTITION: i32 = 0;
+/// The header that names the relay.
+pub(super) const RELAY_HEADER: &str = "feed_relay";
+
+/// How many offsets are read at first. Transaction markers and aborted records take offsets too.
+const FIRST_SPAN: i64 = 16;
+/// How many times more are read each time that no position is among them.
+const SPAN_GROWTH: i64 = 16;
+/// The pause between two looks at an open transaction.
+const UNDECIDED_POLL: Duration = Duration::from_millis(10);
+/// The longest wait for one record.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The topic of a feed's position.
+#[derive(Debug, Clone)]
+pub(super) struct PositionTopic {
+    pub(super) name: String,
+    pub(super) key: String,
+}
+
+/// Whether a read waits for the transactions that are open when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Takes what is committed now: an active relay has a transaction open nearly all the time.
+    No,
+    /// Waits until each of them is committed or aborted.
+    UntilDecided,
+}
+
+/// The newest committed record of a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) offset: i64,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) relay: Option<String>,
+}
+
+impl PositionTopic {
+    pub(super) fn of(feed: &FeedName) -> Self {
+        Self { name: format!("{feed}.positions"), key: feed.as_str().to_owned() }
+    }
+
+    /// The newest committed record.
+    pub(super) async fn newest(
+        &self,
+        cluster: &Cluster,
+        settings: &ClusterSettings,
+        wait: Wait,
+        deadline: Deadline,
+    ) -> Result<Option<Kept>, Failure> {
+        let (topic, settings, probe) = (self.clone(), settings.clone(), cluster.probe().clone());
+        within(deadline, "read the feed's position", move |deadline| {
+            let config = settings.reader(Isolation::Committed);
+            let reader: BaseConsumer<ClientLog> =
+                BaseConsumer::from_config_and_context(&config, ClientLog::new("positions"))
+                    .map_err(|error| Failure::new("read the feed's position", &error))?;
+            let found = topic.read(&reader, &probe, wait, deadline);
+            let found = found.map_err(|failure| failure.explained_by(reader.context()));
+            retire(reader);
+            found
+        })
+        .await?
+    }
+
+    fn read(
+        &self,
+        reader: &BaseConsumer<ClientLog>,
+        probe: &BaseConsumer<ClientLog>,
+        wait: Wait,
+        deadline: Deadline,
+    ) -> Result<Option<Kept>, Failure> {
+        let undecided_until = match wait {
+            Wait::No => 0,
+            Wait::UntilDecided => self.ends(probe, deadline)?.1,
+        };
+        let (start, end) = self.decided_range(reader, undecided_until, deadline)?;
+        let (mut known_from, mut span) = (end, FIRST_SPAN);
+        while known_from > start {
+            let from = end.saturating_sub(span).max(start);
+            if let Some(kept) = self.newest_between(reader, from, known_from, deadline)? {
+                return Ok(Some(kept));
+            }
+            known_from = from;
+            span = span.saturating_mul(SPAN_GROWTH);
+        }
+        Ok(None)
+    }
+
+    /// The offsets of the partition that are decided, once those below `undecided_until` are.
+    ///
+    /// A `read_committed` client is told the last stable offset as the end, any other the high
+    /// watermark: between the two are the records of transactions that are still open.
+    fn decided_range(
+        &self,
+        reader: &BaseConsumer<ClientLog>,
+        undecided_until: i64,
+        deadline: Deadline,
+    ) -> Result<(i64, i64), Failure> {
+        loop {
+            let (start, last_stable) = self.ends(reader, deadline)?;
+            if last_stable >= undecided_until {
+                return Ok((start, last_stable));
+            }
+            if deadline.has_passed() {
+                let detail = format!("a transaction is open in the topic {:?} and hides what follows it", self.name);
+                return Err(Failure::of("read the feed's position", RDKafkaErrorCode::OperationTimedOut, detail));
+            }
+            std::thread::sleep(UNDECIDED_POLL);
+        }
+    }
+
+    fn ends(&self, client: &BaseConsumer<ClientLog>, deadline: Deadline) -> Result<(i64, i64), Failure> {
+        let answer = client.fetch_watermarks(&self.name, PARTITION, deadline.remaining());
+        answer.map_err(|error| Failure::new("ask where the positions end", &error))
+    }
+
+    /// The newest record of the feed with an offset in `from..to`.
+    fn newest_between(
+        &self,
+        reader: &BaseConsumer<ClientLog>,
+        from: i64,
+        to: i64,
+        deadline: Deadline,
+    ) -> Result<Option<Kept>, Failure> {
+        let doing = "read the feed's position";
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(&self.name, PARTITION, Offset::Offset(from))
+            .and_then(|()| reader.assign(&assignment))
+            .map_err(|error| Failure::new(doing, &error))?;
+        let mut newest = None;
+        while !deadline.has_passed() {
+            match reader.poll(POLL.min(deadline.remaining())) {
+                None => {}
+                Some(Ok(message)) if message.offset() >= to => return Ok(newest),
+                Some(Ok(message)) => newest = self.kept(&message).or(newest),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(newest),
+                // The reader joins no group: it needs no right on one.
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+                Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
+                Some(Err(error)) => return Err(Failure::new(doing, &error)),
+            }
+        }
+        Err(Failure::of(doing, RDKafkaErrorCode::OperationTimedOut, "the broker gave no records in time"))
+    }
+
+    fn kept(&self, message: &BorrowedMessage<'_>) -> Option<Kept> {
+        if message.key() != Some(self.key.as_bytes()) {
+            return None;
+        }
+        let mut headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let relay = headers.find(|header| header.key == RELAY_HEADER).and_then(|header| header.value);
+        Some(Kept {
+            offset: message.offset(),
+            value: message.payload().map(<[u8]>::to_vec),
+            relay: relay.map(|relay| String::from_utf8_lossy(relay).into_owned()),
+        })
+    }
+}
+
+/// Errors that a consumer reports while it goes on trying.
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+    )
+}

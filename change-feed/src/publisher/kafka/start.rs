@@ -1,0 +1,203 @@
+//! How a publisher takes the feed over.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::positions::{Kept, Wait};
+use super::session::{Batching, Limits, Route, Session, Transactions};
+use super::{KafkaPublisher, Mode};
+use crate::kafka::{Cluster, Deadline, TopicLimits};
+use crate::publisher::{KeptPosition, Resume, Resumed};
+use crate::{Checkpoint, Mismatch, PublishError, PublisherIdentity, Topic};
+
+/// `message.max.bytes` of librdkafka, unless it is set.
+const MESSAGE_MAX_BYTES: usize = 1_000_000;
+
+impl KafkaPublisher {
+    /// The order matters: look, fence, then read the position, then write anything.
+    pub(super) async fn start(
+        &self,
+        request: &Resume<'_>,
+        deadline: Deadline,
+    ) -> Result<(Session, Resumed), PublishError> {
+        let cluster = Cluster::connect(&self.options.settings, deadline).await?;
+        let names: Vec<String> = request.topics().iter().map(|topic| topic.to_string()).collect();
+        let seen = self.look(&cluster, request, deadline).await?;
+        let found = self.existing_topics(&cluster, &names, &seen, deadline).await?;
+        let limits = cluster.limits(&self.written_topics(&names), deadline).await?;
+        self.check_position_topic(&limits)?;
+
+        let mut session = self.create_session(&limits)?;
+        session.set_routes(self.routes(&found, &limits));
+        let position = match self.options.mode {
+            Mode::Transactional => self.take_over(&mut session, &cluster, request, deadline).await?,
+            Mode::Idempotent => KeptPosition::Never,
+            Mode::Ephemeral => KeptPosition::Ephemeral,
+        };
+        let mut identity = PublisherIdentity::new(self.options.mode.kind(), cluster.id());
+        identity.topics = found;
+        tracing::info!(
+            target: "change_feed::kafka",
+            feed = %self.options.feed,
+            cluster = identity.cluster,
+            kind = identity.kind,
+            "the publisher is ready"
+        );
+        Ok((session, Resumed::new(identity, position)))
+    }
+
+    /// Compares what is kept with the request before anything is touched, and gives every checkpoint
+    /// of the feed that is known. Makes the position's topic if there is none.
+    async fn look(
+        &self,
+        cluster: &Cluster,
+        request: &Resume<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<Checkpoint>, PublishError> {
+        let mut seen: Vec<Checkpoint> = request.checkpoint().cloned().into_iter().collect();
+        if self.options.mode != Mode::Transactional {
+            return Ok(seen);
+        }
+        let name = &self.positions.name;
+        let found = cluster.topics(std::slice::from_ref(name), deadline).await?;
+        match found.get(name).map(|topic| topic.partitions) {
+            None => cluster.create(name, &self.options.position_topic(), deadline).await?,
+            Some(1) => {
+                // To fence is to take over: a relay that was replaced while it was away must not.
+                let had_it = self.has_claimed.load(Ordering::Acquire);
+                let wait = if had_it { Wait::UntilDecided } else { Wait::No };
+                let kept = self.positions.newest(cluster, &self.options.settings, wait, deadline).await?;
+                let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
+                if had_it && holder.is_some_and(|holder| *holder != self.relay) {
+                    return Err(PublishError::Fenced);
+                }
+                seen.extend(self.checkpoint_of(kept.as_ref(), request)?);
+            }
+            Some(found) => {
+                let topic = name.clone();
+                return Err(PublishError::Closed(Mismatch::Repartitioned { topic, stored: 1, found }));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Fences every other relay, reads the position and writes it again as this relay's.
+    async fn take_over(
+        &self,
+        session: &mut Session,
+        cluster: &Cluster,
+        request: &Resume<'_>,
+        deadline: Deadline,
+    ) -> Result<KeptPosition, PublishError> {
+        session.init_transactions(deadline).await?;
+        let kept = self.positions.newest(cluster, &self.options.settings, Wait::UntilDecided, deadline).await?;
+        let checkpoint = self.checkpoint_of(kept.as_ref(), request)?;
+        let transactions = Transactions {
+            topic: self.positions.clone(),
+            relay: self.relay.clone(),
+            position: kept.and_then(|kept| kept.value),
+        };
+        session.claim(transactions, deadline).await?;
+        self.has_claimed.store(true, Ordering::Release);
+        Ok(checkpoint.map_or(KeptPosition::NotYet, |checkpoint| KeptPosition::At(Box::new(checkpoint))))
+    }
+
+    /// The checkpoint in a record, if it has one and it belongs to the feed that asks.
+    fn checkpoint_of(&self, kept: Option<&Kept>, request: &Resume<'_>) -> Result<Option<Checkpoint>, PublishError> {
+        let Some(Kept { offset, value: Some(value), .. }) = kept else {
+            return Ok(None);
+        };
+        let checkpoint: Checkpoint = serde_json::from_slice(value).map_err(|error| PublishError::Fatal {
+            what: format!(
+                "the record at offset {offset} of {:?} is no position that this version of change-feed can read: run \
+                 the version that wrote it, or a later one",
+                self.positions.name
+            ),
+            source: Some(Box::new(error)),
+        })?;
+        request.check(&checkpoint)?;
+        Ok(Some(checkpoint))
+    }
+
+    /// A position that the cluster deletes after a week would take the feed with it.
+    fn check_position_topic(&self, limits: &BTreeMap<String, TopicLimits>) -> Result<(), PublishError> {
+        let name = &self.positions.name;
+        match limits.get(name).and_then(|limits| limits.cleanup_policy.as_deref()) {
+            Some(policy) if policy != "compact" => Err(PublishError::fatal(format!(
+                "the topic {name:?} holds the feed's position and must be compacted, but its cleanup.policy is \
+                 {policy:?}: set it to compact"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn create_session(&self, limits: &BTreeMap<String, TopicLimits>) -> Result<Session, PublishError> {
+        let batching = Batching {
+            topic_max_bytes: limits.values().filter_map(|limits| limits.max_message_bytes).min(),
+            one_by_one: self.one_by_one.load(Ordering::Acquire),
+        };
+        Ok(Session::create(&self.options, batching, Arc::clone(&self.one_by_one), Arc::clone(&self.closing))?)
+    }
+
+    /// The topics, made where they are missing and the publisher was told to.
+    async fn existing_topics(
+        &self,
+        cluster: &Cluster,
+        names: &[String],
+        seen: &[Checkpoint],
+        deadline: Deadline,
+    ) -> Result<BTreeMap<String, Topic>, PublishError> {
+        let found = cluster.topics(names, deadline).await?;
+        let missing: Vec<&String> = names.iter().filter(|name| !found.contains_key(*name)).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        for name in missing {
+            let is_published = |seen: &Checkpoint| seen.identity.publisher.topics.contains_key(name);
+            if self.options.mode != Mode::Ephemeral && seen.iter().any(is_published) {
+                // An empty one in its place would hide that what had been published is gone.
+                return Err(PublishError::Closed(Mismatch::TopicRecreated { topic: name.clone() }));
+            }
+            let plan = self.options.event_topics().ok_or_else(|| missing_topic(name))?;
+            cluster.create(name, &plan, deadline).await?;
+        }
+        Ok(cluster.topics(names, deadline).await?)
+    }
+
+    fn routes(
+        &self,
+        found: &BTreeMap<String, Topic>,
+        limits: &BTreeMap<String, TopicLimits>,
+    ) -> HashMap<String, Route> {
+        let setting = |name| self.options.settings.get(name);
+        let message_max_bytes = setting("message.max.bytes").and_then(|bytes| bytes.parse().ok());
+        // Compressed, a record may fit that is too large as it stands: then the broker is asked.
+        let codecs = ["compression.type", "compression.codec"];
+        let is_plain = codecs.into_iter().all(|name| setting(name).is_none_or(|codec| codec == "none"));
+        let route = |(name, topic): (&String, &Topic)| {
+            let known = limits.get(name).and_then(|limits| limits.max_message_bytes);
+            let limits = Limits {
+                batch_max_bytes: known.filter(|_| is_plain),
+                message_max_bytes: message_max_bytes.unwrap_or(MESSAGE_MAX_BYTES),
+            };
+            (name.clone(), Route { topic: topic.clone(), limits })
+        };
+        found.iter().map(route).collect()
+    }
+
+    fn written_topics(&self, names: &[String]) -> Vec<String> {
+        let mut written = names.to_vec();
+        if self.options.mode == Mode::Transactional {
+            written.push(self.positions.name.clone());
+        }
+        written
+    }
+}
+
+pub(super) fn missing_topic(name: &str) -> PublishError {
+    PublishError::fatal(format!(
+        "the topic {name:?} does not exist on this cluster: create it (cleanup.policy=delete, retention.ms=-1), let the \
+         publisher create it, or check that this is the right cluster"
+    ))
+}

@@ -1,0 +1,87 @@
+//! Two relays of one feed.
+
+use std::time::Duration;
+
+use change_feed::{Mismatch, PublishError, SourceIdentity};
+
+use crate::cluster::{Place, partitions, position_of, read_committed, wait_until_stable};
+use crate::parts::{Run, position};
+
+#[tokio::test]
+async fn a_second_relay_fences_the_first_and_ends_its_open_transaction() {
+    let place = Place::with_topic(1).await;
+    let first = place.transactional();
+    let run = Run::new(&place, &place.resume(&first).await);
+    run.complete(&first, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+    run.begin(&first, &[run.envelope("a", 2, "\"of the first\"")]).await.expect("the cluster is there");
+
+    let second = place.transactional();
+    assert_eq!(position_of(&place.resume(&second).await), position(1));
+    let error = run.complete(&first, &[], 2).await.expect_err("it was replaced");
+    assert!(matches!(error, PublishError::Fenced), "{error:?}");
+    run.complete(&second, &[run.envelope("a", 2, "\"of the second\"")], 2).await.expect("it has the feed");
+
+    let payloads: Vec<_> = read_committed(&place.topic).into_iter().filter_map(|record| record.payload).collect();
+    assert_eq!(payloads, ["{}", "\"of the second\""]);
+}
+
+#[tokio::test]
+async fn a_relay_that_was_replaced_while_it_was_away_does_not_come_back() {
+    let place = Place::with_topic(1).await;
+    let first = place.transactional();
+    place.resume(&first).await;
+    let second = place.transactional();
+    let run = Run::new(&place, &place.resume(&second).await);
+
+    // As after a pause between an error and the next attempt.
+    let error = place.try_resume(&first).await.expect_err("it was replaced");
+    assert!(matches!(error, PublishError::Fenced), "{error:?}");
+    run.complete(&second, &[run.envelope("a", 1, "{}")], 1).await.expect("nobody fenced it");
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_cluster_gave_up_is_no_takeover() {
+    let place = Place::with_topic(1).await;
+    let builder = place.builder().transaction_timeout(Duration::from_secs(2));
+    let publisher = builder.build().expect("valid settings");
+    let run = Run::new(&place, &place.resume(&publisher).await);
+    run.begin(&publisher, &[run.envelope("a", 1, "\"too slow\"")]).await.expect("the cluster is there");
+    // The record must have arrived before it can be given up.
+    wait_for_record(&place).await;
+    wait_until_stable(&place.topic, 0).await;
+
+    let error = run.complete(&publisher, &[], 1).await.expect_err("it was aborted");
+    assert!(matches!(error, PublishError::Transient(_)), "{error:?}");
+    let resumed = place.resume(&publisher).await;
+    assert_eq!(position_of(&resumed), None);
+    run.complete(&publisher, &[run.envelope("a", 1, "\"in time\"")], 1).await.expect("the feed is still ours");
+    let payloads: Vec<_> = read_committed(&place.topic).into_iter().filter_map(|record| record.payload).collect();
+    assert_eq!(payloads, ["\"in time\""]);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_database_does_not_disturb_the_feed_of_its_original() {
+    let place = Place::with_topic(1).await;
+    let original = place.transactional();
+    let run = Run::new(&place, &place.resume(&original).await);
+    run.complete(&original, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+    run.begin(&original, &[run.envelope("a", 2, "{}")]).await.expect("the cluster is there");
+
+    let copy = SourceIdentity::new("test", "a copy", "public.order_events");
+    let publisher = place.builder().create_topics(1).build().expect("valid settings");
+    let unmade = [place.topic.clone(), format!("{}.more", place.topic).into()];
+    let error = place.try_resume_from(&publisher, &copy, &unmade).await.expect_err("another database");
+    assert!(matches!(error, PublishError::Closed(Mismatch::Differs { what: "database", .. })), "{error:?}");
+    // Neither was a topic made, nor the original fenced.
+    let error = place.try_resume_from(&place.transactional(), &copy, &unmade).await.expect_err("another database");
+    assert!(matches!(error, PublishError::Closed(_)), "{error:?}");
+    run.complete(&original, &[run.envelope("a", 3, "{}")], 3).await.expect("nobody fenced it");
+    assert_eq!(partitions(&unmade[1]), 0);
+}
+
+async fn wait_for_record(place: &Place) {
+    let brokers = crate::cluster::brokers();
+    while crate::cluster::read(&brokers, &place.topic, "read_uncommitted").is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

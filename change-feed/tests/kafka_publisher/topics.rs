@@ -1,0 +1,92 @@
+//! Topics that are missing, made, repartitioned or replaced.
+
+use std::time::Duration;
+
+use change_feed::{FeedName, KafkaPublisher, Mismatch, PublishError};
+
+use crate::cluster::{Place, add_partitions, create_topic, delete_topic, topic_setting};
+use crate::parts::Run;
+
+#[tokio::test]
+async fn a_missing_topic_stops_the_feed_and_says_what_to_do() {
+    let place = Place::unused();
+    let error = place.try_resume(&place.transactional()).await.expect_err("there is none");
+    assert!(matches!(error, PublishError::Fatal { .. }), "{error:?}");
+    assert!(error.to_string().contains(&*place.topic) && error.to_string().contains("create it"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_topic_is_made_for_ever_where_the_publisher_is_told_to() {
+    let place = Place::unused();
+    let publisher = place.builder().create_topics(12).build().expect("valid settings");
+    let resumed = place.resume(&publisher).await;
+    let topic = &resumed.identity.topics[&*place.topic];
+    assert_eq!(topic.partitions, 12);
+    assert!(topic.id.is_some(), "{topic:?}");
+    assert_eq!(topic_setting(&place.topic, "retention.ms").await, "-1");
+    assert_eq!(topic_setting(&place.topic, "cleanup.policy").await, "delete");
+    assert_eq!(topic_setting(&place.positions(), "cleanup.policy").await, "compact");
+    let run = Run::new(&place, &resumed);
+    run.complete(&publisher, &[run.envelope("a", 1, "{}")], 1).await.expect("the topic is there");
+    assert_eq!(place.resume(&publisher).await.identity, resumed.identity);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_repartitioned_stops_a_running_feed() {
+    let place = Place::with_topic(2).await;
+    let builder = place.builder().metadata_check_interval(Duration::ZERO);
+    let publisher = builder.build().expect("valid settings");
+    let before = place.resume(&publisher).await;
+    let run = Run::new(&place, &before);
+    run.complete(&publisher, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+    add_partitions(&place.topic, 3).await;
+    let error = run.complete(&publisher, &[run.envelope("a", 2, "{}")], 2).await.expect_err("3 partitions");
+    let PublishError::Closed(mismatch) = error else { panic!("{error:?}") };
+    let topic = place.topic.to_string();
+    assert_eq!(mismatch, Mismatch::Repartitioned { topic, stored: 2, found: 3 });
+    // A start finds it by the identity.
+    assert_eq!(place.resume(&publisher).await.identity.topics[&*place.topic].partitions, 3);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_replaced_stops_a_running_feed_and_has_another_identity() {
+    let place = Place::with_topic(1).await;
+    let builder = place.builder().metadata_check_interval(Duration::ZERO);
+    let publisher = builder.build().expect("valid settings");
+    let before = place.resume(&publisher).await;
+    let run = Run::new(&place, &before);
+    run.complete(&publisher, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+    delete_topic(&place.topic).await;
+    create_topic(&place.topic, 1, &[]).await;
+    let error = run.complete(&publisher, &[run.envelope("a", 2, "{}")], 2).await.expect_err("another topic");
+    assert!(matches!(error, PublishError::Closed(Mismatch::TopicRecreated { .. })), "{error:?}");
+    let after = place.resume(&publisher).await;
+    assert_ne!(after.identity.topics[&*place.topic].id, before.identity.topics[&*place.topic].id);
+}
+
+#[tokio::test]
+async fn a_published_topic_that_is_gone_is_not_made_again() {
+    let place = Place::unused();
+    let publisher = place.builder().create_topics(1).build().expect("valid settings");
+    let run = Run::new(&place, &place.resume(&publisher).await);
+    run.complete(&publisher, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+    delete_topic(&place.topic).await;
+    let error = place.try_resume(&publisher).await.expect_err("its records are gone");
+    assert!(matches!(error, PublishError::Closed(Mismatch::TopicRecreated { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_there_is_a_passing_error_with_words() {
+    let feed = FeedName::new("nowhere").expect("a valid name");
+    for builder in [KafkaPublisher::builder("127.0.0.1:1", &feed), KafkaPublisher::builder("no.such.host:9092", &feed)]
+    {
+        let publisher = builder.time_limit(Duration::from_secs(2)).build().expect("valid settings");
+        let error = Place { feed: feed.clone(), topic: "orders.events".into() }
+            .try_resume(&publisher)
+            .await
+            .expect_err("nobody listens");
+        let PublishError::Transient(source) = error else { panic!("{error:?}") };
+        let words = source.to_string();
+        assert!(words.contains("can't connect to Kafka at ") && words.contains("last heard: "), "{words}");
+    }
+}
