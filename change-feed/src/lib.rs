@@ -58,5 +58,11 @@ pub use publisher::{PublishError, Publisher};
 pub use relay::{OnRejected, Relay, RelayError, RelayHandle, RelayOptions, RelayState, RelayStatus, Stopped};
 #[cfg(feature = "relay")]
 pub use router::Router;
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub use source::PostgresPollSource;
+#[cfg(all(feature = "relay", feature = "sqlite"))]
+pub use source::SqliteOutboxSource;
+#[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
+pub use source::Wake;
 #[cfg(feature = "relay")]
 pub use source::{Source, SourceError};

@@ -2,6 +2,14 @@
 
 mod error;
 mod memory;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod names;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod pace;
+#[cfg(feature = "postgres")]
+pub mod postgres_poll;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::sync::Arc;
 
@@ -11,6 +19,12 @@ use crate::{Changes, Checkpoint, Position, SourceIdentity};
 
 pub use error::SourceError;
 pub use memory::{MemoryDatabase, MemoryEvent, MemorySource};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use pace::Wake;
+#[cfg(feature = "postgres")]
+pub use postgres_poll::PostgresPollSource;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteOutboxSource;
 
 /// Captures committed changes.
 ///

@@ -1,0 +1,89 @@
+//! Connections to the server: how they are set up, how long they may take, and what their errors mean.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::SourceError;
+
+/// What a connection of the poller asks of its session.
+///
+/// - The plans: what a poll reads must not grow with the table, whatever the statistics say, so
+///   nothing but an index scan is left to choose.
+/// - `row_security`: a policy that hides rows would lose events in silence; `off` makes it an error.
+/// - `synchronous_commit`: what the feed itself writes to take the log to the disk has to wait for it.
+/// - The keepalives: the server notices within half a minute that this machine is gone.
+const SESSION: &str = "
+set enable_seqscan = off;
+set enable_bitmapscan = off;
+set row_security = off;
+set synchronous_commit = on;
+set tcp_keepalives_idle = 10;
+set tcp_keepalives_interval = 5;
+set tcp_keepalives_count = 3;
+set tcp_user_timeout = 25000;
+";
+
+/// What the server is given beyond the statement's own time-out before it counts as dead.
+const GRACE_MS: u64 = 2_000;
+
+/// A server, and how long it may take to answer.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub(super) options: PgConnectOptions,
+    pub(super) answer_timeout: Duration,
+}
+
+impl Server {
+    /// A connection that is set up for polling. The server ends it when it has been silent for `silence`; `None` lets
+    /// it be silent for ever.
+    pub(super) async fn connect(&self, silence: Option<Duration>) -> Result<PgConnection, SourceError> {
+        let options = self.options.clone().disable_statement_logging();
+        let (answer_ms, silence_ms) = (self.answer_timeout.as_millis(), silence.unwrap_or_default().as_millis());
+        let set_up = format!("{SESSION}set statement_timeout = {answer_ms}; set idle_session_timeout = {silence_ms};");
+        self.answer(async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(set_up)).execute(&mut connection).await?;
+            Ok(connection)
+        })
+        .await
+    }
+
+    /// The answer of the server, or the error that says what to do without one.
+    pub(super) async fn answer<T>(
+        &self,
+        asked: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, SourceError> {
+        let limit = self.answer_timeout + Duration::from_millis(GRACE_MS);
+        match tokio::time::timeout(limit, asked).await {
+            Ok(answer) => answer.map_err(judge),
+            Err(_) => Err(SourceError::transient(format!("the server did not answer within {} ms", limit.as_millis()))),
+        }
+    }
+}
+
+/// What an error of the server means for the feed. The codes are those of the manual's appendix A.
+fn judge(error: sqlx::Error) -> SourceError {
+    let remedy = match &error {
+        sqlx::Error::Database(refusal) => match refusal.code().as_deref().unwrap_or_default() {
+            "42501" => "grant the feed's role what it lacks: SELECT on the outbox, and USAGE on its schema",
+            "42P01" | "42703" | "3F000" => "install the outbox (see change_feed::outbox::Guard), or name the right one",
+            "28000" | "28P01" => "give the feed a role and a password that this server accepts",
+            "3D000" => "name a database that exists",
+            _ => return SourceError::transient(error),
+        },
+        sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => "mend the database's URL or its certificates",
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnIndexOutOfBounds { .. } => {
+            "give the outbox the columns that change_feed::outbox::Guard makes"
+        }
+        _ => return SourceError::transient(error),
+    };
+    fatal("the database refused the feed", remedy, error)
+}
+
+/// A stop that keeps what the database said.
+pub(super) fn fatal(what: impl Into<String>, remedy: impl Into<String>, source: sqlx::Error) -> SourceError {
+    SourceError::Fatal { what: what.into(), remedy: remedy.into(), source: Some(Box::new(source)) }
+}

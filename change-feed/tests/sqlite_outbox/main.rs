@@ -1,0 +1,5 @@
+//! The outbox of SQLite, read by its sequence.
+
+mod capture;
+mod election;
+mod world;
