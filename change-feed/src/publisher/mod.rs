@@ -4,6 +4,7 @@ mod error;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+mod ndjson;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub use error::{PublishError, Rejection};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaPublisher, KafkaPublisherBuilder};
 pub use memory::{MemoryBroker, MemoryPublisher, MemoryRecord};
+pub use ndjson::NdjsonPublisher;
 
 /// Delivers envelopes.
 ///
