@@ -65,6 +65,11 @@ impl ClientContext for ClientLog {
             self.mark_disturbed();
         }
         let role = self.role;
+        if facility == "CONFWARN" {
+            // Of settings that are chosen here, and for a reason.
+            tracing::debug!(target: "change_feed::kafka", role, facility, "{line}");
+            return;
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::error!(target: "change_feed::kafka", role, facility, "{line}");
@@ -80,6 +85,9 @@ impl ClientContext for ClientLog {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return;
+        }
         tracing::warn!(target: "change_feed::kafka", role = self.role, code = ?code, "{reason}");
         let mut last = self.lock();
         let refused = |code| matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);

@@ -16,6 +16,8 @@ use crate::Topic;
 
 /// How long a cluster may take to answer at all: who is not there is asked again by the relay.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a cluster may take to tell what a start can do without: limits and ids of topics.
+const OPTIONAL_LIMIT: Duration = Duration::from_secs(3);
 /// The pause between two looks at a topic that is still being made.
 const CREATION_POLL: Duration = Duration::from_millis(20);
 
@@ -26,6 +28,7 @@ pub(crate) struct Cluster {
     settings: ClusterSettings,
     probe: Arc<BaseConsumer<ClientLog>>,
     id: String,
+    gives_topic_ids: bool,
 }
 
 /// What is configured for a topic, as far as the feed may see it.
@@ -51,7 +54,12 @@ impl Cluster {
             Ok((settings, Arc::new(probe), id))
         });
         let (settings, probe, id) = answer.await??;
-        Ok(Self { settings, probe, id })
+        Ok(Self { settings, probe, id, gives_topic_ids: true })
+    }
+
+    /// For a broker that does not answer when it is asked for the ids of topics.
+    pub(crate) fn leave_out_topic_ids(&mut self) {
+        self.gives_topic_ids = false;
     }
 
     /// What tells this cluster from every other.
@@ -65,9 +73,14 @@ impl Cluster {
         names: &[String],
         deadline: Deadline,
     ) -> Result<BTreeMap<String, Topic>, Failure> {
-        let (probe, names) = (Arc::clone(&self.probe), names.to_vec());
+        let (probe, names, gives_ids) = (Arc::clone(&self.probe), names.to_vec(), self.gives_topic_ids);
         within(deadline, "ask for the topics", move |deadline| {
-            describe_topics(probe.client(), &names, deadline).map_err(|failure| {
+            let found = if gives_ids {
+                describe_topics(probe.client(), &names, deadline)
+            } else {
+                existing_topics(probe.client(), &names, deadline)
+            };
+            found.map_err(|failure| {
                 serve_events(&probe);
                 failure.explained_by(probe.context())
             })
@@ -110,6 +123,7 @@ impl Cluster {
         names: &[String],
         deadline: Deadline,
     ) -> Result<BTreeMap<String, TopicLimits>, Failure> {
+        let deadline = deadline.at_most(OPTIONAL_LIMIT);
         let admin = self.admin(deadline).await?;
         let options = AdminOptions::new().request_timeout(Some(deadline.remaining()));
         let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
@@ -158,16 +172,25 @@ pub(crate) fn describe_topics<C: ClientContext>(
     names: &[String],
     deadline: Deadline,
 ) -> Result<BTreeMap<String, Topic>, Failure> {
+    let mut found = existing_topics(client, names, deadline)?;
+    let names: Vec<String> = found.keys().cloned().collect();
+    for (name, id) in native::topic_ids(client, &names, deadline.at_most(OPTIONAL_LIMIT)) {
+        if let Some(topic) = found.get_mut(&name) {
+            topic.id = Some(id);
+        }
+    }
+    Ok(found)
+}
+
+fn existing_topics<C: ClientContext>(
+    client: &Client<C>,
+    names: &[String],
+    deadline: Deadline,
+) -> Result<BTreeMap<String, Topic>, Failure> {
     let mut found = BTreeMap::new();
     for name in names {
         if let Some(partitions) = partitions_of(client, name, deadline)? {
             found.insert(name.clone(), Topic::new(partitions, None));
-        }
-    }
-    let names: Vec<String> = found.keys().cloned().collect();
-    for (name, id) in native::topic_ids(client, &names, deadline) {
-        if let Some(topic) = found.get_mut(&name) {
-            topic.id = Some(id);
         }
     }
     Ok(found)

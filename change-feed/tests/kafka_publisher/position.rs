@@ -137,7 +137,9 @@ async fn a_position_topic_that_would_lose_the_position_is_refused() {
 #[tokio::test]
 async fn a_dropped_publish_leaves_nothing_half_done() {
     let place = Place::with_topic(4).await;
-    let publisher = place.transactional();
+    // Whatever is left open must be ended by the next start, long before the cluster would give it up.
+    let builder = place.builder().transaction_timeout(Duration::from_secs(300));
+    let publisher = builder.build().expect("valid settings");
     let mut run = Run::new(&place, &place.resume(&publisher).await);
     let mut next = 1;
     for attempt in 0..12u64 {

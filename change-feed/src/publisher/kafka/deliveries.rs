@@ -7,6 +7,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
+use tokio::sync::Notify;
 
 use crate::kafka::{ClientLog, Failure, Verdict};
 
@@ -18,6 +19,7 @@ pub(super) const POSITION_TAG: usize = usize::MAX;
 pub(super) struct Deliveries {
     log: ClientLog,
     failed: AtomicBool,
+    failure: Notify,
     failures: Mutex<Failures>,
 }
 
@@ -43,7 +45,12 @@ pub(super) enum Undelivered {
 
 impl Deliveries {
     pub(super) fn new(role: &'static str) -> Self {
-        Self { log: ClientLog::new(role), failed: AtomicBool::new(false), failures: Mutex::new(Failures::default()) }
+        Self {
+            log: ClientLog::new(role),
+            failed: AtomicBool::new(false),
+            failure: Notify::new(),
+            failures: Mutex::default(),
+        }
     }
 
     pub(super) fn log(&self) -> &ClientLog {
@@ -53,6 +60,11 @@ impl Deliveries {
     /// Whether any record has failed. Cheap.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Waits until a record has failed. Wakes one waiter.
+    pub(super) async fn wait_for_failure(&self) {
+        self.failure.notified().await;
     }
 
     /// Why, if any has. `one_by_one` says that each record travelled in a batch of its own.
@@ -81,6 +93,7 @@ impl Deliveries {
         }
         drop(failures);
         self.failed.store(true, Ordering::Release);
+        self.failure.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Failures> {

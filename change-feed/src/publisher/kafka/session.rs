@@ -111,7 +111,11 @@ impl Session {
             one_by_one: batching.one_by_one,
             one_by_one_next,
             checked_at: Instant::now(),
-            check_interval: options.metadata_check_interval,
+            check_interval: match options.mode {
+                Mode::Transactional | Mode::Idempotent => options.metadata_check_interval,
+                // Nobody else knows the broker, and it tells no ids.
+                Mode::Ephemeral => Duration::MAX,
+            },
             closing,
         })
     }
@@ -208,7 +212,7 @@ impl Session {
             let outcome = commit_transaction(producer.client(), deadline);
             outcome.map_err(|failure| failure.explained_by(producer.context().log()))
         });
-        let outcome = committed.await??;
+        let outcome = self.purging_on_failure(committed).await??;
         self.is_open = false;
         let log = self.producer()?;
         if outcome == Commit::Repeated || log.context().log().is_disturbed() {
@@ -289,11 +293,25 @@ impl Session {
             let silence = Failure::of(doing, RDKafkaErrorCode::OperationTimedOut, "the brokers did not answer in time");
             Err(silence.explained_by(producer.context().log()))
         });
-        settled.await??;
+        self.purging_on_failure(settled).await??;
         match self.producer()?.context().has_failed() {
             true => Err(PublishError::transient("a record was not delivered")),
             false => Ok(()),
         }
+    }
+
+    /// Waits for a call that ends when every record is delivered or has failed. Once one has failed the others
+    /// are of no use: librdkafka would keep them until they expire.
+    async fn purging_on_failure<T>(&self, call: impl Future<Output = T>) -> T {
+        let Some(producer) = self.producer.as_ref() else { return call.await };
+        let mut call = std::pin::pin!(call);
+        tokio::select! {
+            biased;
+            answer = &mut call => return answer,
+            () = producer.context().wait_for_failure() => {}
+        }
+        producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
+        call.await
     }
 
     /// Why records were not delivered, if any was not; of a part whose first tag is `first_tag`.

@@ -21,11 +21,17 @@ impl KafkaPublisher {
         request: &Resume<'_>,
         deadline: Deadline,
     ) -> Result<(Session, Resumed), PublishError> {
-        let cluster = Cluster::connect(&self.options.settings, deadline).await?;
+        let mut cluster = Cluster::connect(&self.options.settings, deadline).await?;
+        if self.options.mode == Mode::Ephemeral {
+            cluster.leave_out_topic_ids();
+        }
         let names: Vec<String> = request.topics().iter().map(|topic| topic.to_string()).collect();
         let seen = self.look(&cluster, request, deadline).await?;
         let found = self.existing_topics(&cluster, &names, &seen, deadline).await?;
-        let limits = cluster.limits(&self.written_topics(&names), deadline).await?;
+        let limits = match self.options.mode {
+            Mode::Ephemeral => BTreeMap::new(),
+            Mode::Transactional | Mode::Idempotent => cluster.limits(&self.written_topics(&names), deadline).await?,
+        };
         self.check_position_topic(&limits)?;
 
         let mut session = self.create_session(&limits)?;
@@ -64,11 +70,12 @@ impl KafkaPublisher {
         match found.get(name).map(|topic| topic.partitions) {
             None => cluster.create(name, &self.options.position_topic(), deadline).await?,
             Some(1) => {
-                // To fence is to take over: a relay that was replaced while it was away must not.
-                let had_it = self.has_claimed.load(Ordering::Acquire);
-                let wait = if had_it { Wait::UntilDecided } else { Wait::No };
-                let kept = self.positions.newest(cluster, &self.options.settings, wait, deadline).await?;
+                // Not waiting: what is undecided may be this relay's own, which nobody aborts before the fence. The
+                // claim of a relay that has taken over is decided.
+                let kept = self.positions.newest(cluster, &self.options.settings, Wait::No, deadline).await?;
                 let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
+                let had_it = self.has_claimed.load(Ordering::Acquire);
+                // To fence is to take over: a relay that was replaced while it was away must not.
                 if had_it && holder.is_some_and(|holder| *holder != self.relay) {
                     return Err(PublishError::Fenced);
                 }
