@@ -1,5 +1,10 @@
 //! Outbox polling of PostgreSQL by snapshot difference.
 
+mod adversity;
 mod capture;
 mod election;
+mod load;
+mod pollers;
+mod reads;
+mod rights;
 mod world;

@@ -2,4 +2,5 @@
 
 mod capture;
 mod election;
+mod processes;
 mod world;

@@ -23,7 +23,7 @@ use crate::{Changes, Checkpoint, FeedName, Position, SourceError, Wake};
 /// No relay is elected here.
 const NOT_ELECTED: i64 = 0;
 
-/// Captures an outbox of PostgreSQL by polling, without replication rights: see [the module](super::postgres_poll) for
+/// Captures an outbox of PostgreSQL by polling, without replication rights: see [the module](crate::source::postgres_poll) for
 /// what it promises.
 ///
 /// An elected relay that is silent for 10 s, because its process is frozen, loses the election.

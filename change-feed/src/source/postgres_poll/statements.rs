@@ -89,9 +89,9 @@ impl Statements {
                 ) f"
             ),
             highest_transaction: format!(
-                "select transaction_id::text from {table} where transaction_id < $1::text::xid8
-                    and pg_visible_in_snapshot(transaction_id, (select $2::text::pg_snapshot))
-                order by transaction_id desc limit 1"
+                "select o.transaction_id::text from {table} o where o.transaction_id < $1::text::xid8
+                    and pg_visible_in_snapshot(o.transaction_id, (select $2::text::pg_snapshot))
+                order by o.transaction_id desc limit 1"
             ),
             following: format!("select min(sequence) from {table} where sequence > $1"),
             highest_sequence: format!("select max(sequence) from {table}"),
