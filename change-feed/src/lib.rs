@@ -11,6 +11,8 @@
 //! what is durable. The [`outbox`] is the write side: the table that events are appended to in the
 //! writer's own transaction, and the rules that the database keeps for it.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "relay")]
 mod change;
 #[cfg(feature = "relay")]

@@ -55,6 +55,8 @@
 //! depend on the order of keys. Times are RFC 3339 in UTC with six decimals (`2026-01-02T03:04:05.123456Z`), since
 //! databases keep microseconds.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod command;
 mod currency;
 mod decide;

@@ -2,6 +2,8 @@
 //!
 //! The database says yes or no, whoever asks; and what it said yes to has its event in the outbox.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod error;
 mod page;
 mod request;
