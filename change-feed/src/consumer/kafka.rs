@@ -104,6 +104,7 @@ pub struct KafkaReaderBuilder {
 enum Start {
     Beginning,
     End,
+    Recent(u64),
     Offsets(BTreeMap<u32, u64>),
 }
 
@@ -123,6 +124,13 @@ impl KafkaReaderBuilder {
     #[must_use]
     pub fn from_end(self) -> Self {
         Self { start: Start::End, ..self }
+    }
+
+    /// Starts so many offsets before the end of each partition, or at its beginning: a page that shows
+    /// what came last need not read everything. Markers of transactions take offsets too.
+    #[must_use]
+    pub fn from_recent(self, offsets: u64) -> Self {
+        Self { start: Start::Recent(offsets), ..self }
     }
 
     /// Starts at these offsets, the next one to read of each partition; at the beginning of the
@@ -171,6 +179,7 @@ impl KafkaReaderBuilder {
                 let next = match &start {
                     Start::Beginning => low,
                     Start::End => end,
+                    Start::Recent(offsets) => end.saturating_sub(*offsets).max(low),
                     Start::Offsets(offsets) => offsets.get(&partition).copied().unwrap_or(low),
                 };
                 (partition, PartitionProgress { next, end })

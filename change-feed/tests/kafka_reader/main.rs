@@ -153,6 +153,20 @@ async fn a_reader_from_the_end_sees_only_what_comes() {
 }
 
 #[tokio::test]
+async fn a_reader_of_what_is_recent_starts_so_many_offsets_before_the_end() {
+    let (topic, database) = (Topic::create("recent", 1).await, MemoryDatabase::new());
+    topic.publish(&envelopes(&database, &["a", "a", "a"]));
+    // Offset 3 is the marker of the transaction.
+    for (offsets, versions) in [(3, vec![2, 3]), (99, vec![1, 2, 3]), (0, vec![])] {
+        let opening = KafkaReader::builder(&brokers(), topic.name.as_str()).from_recent(offsets).open();
+        let mut reader = in_time(opening).await.expect("a reader");
+        let received = in_time(reader.read_to_end()).await.expect("events");
+        assert!(received.iter().all(|received| received.admission == Admission::New));
+        assert_eq!(received.iter().map(|received| received.event.version()).collect::<Vec<_>>(), versions);
+    }
+}
+
+#[tokio::test]
 async fn dropping_a_call_loses_nothing() {
     let (topic, database) = (Topic::create("dropped", 3).await, MemoryDatabase::new());
     topic.publish(&envelopes(&database, &["a", "b", "c", "a", "b", "c", "a"]));
