@@ -187,8 +187,7 @@ impl Guard {
     /// The whole script: the outbox, the rules on the tables that exist, and what their owner may do with the outbox.
     ///
     /// The same guard gives the same text, byte for byte, so that a migration can be held equal to it. It expects the
-    /// aggregate's and the children's tables, without rows, and it is
-    /// meant to run in one transaction.
+    /// aggregate's and the children's tables, without rows, and is meant to run in one transaction.
     pub fn sql(&self, dialect: Dialect) -> String {
         format!("{}\n{}", self.outbox_sql(dialect), self.rules_sql(dialect))
     }

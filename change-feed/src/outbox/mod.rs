@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Four rules, kept by the database, whoever writes:
-//! 1. an aggregate starts at version 1 and steps by exactly 1, and an event follows its predecessor; a final state never
-//!    steps and is never left; keys never change; nothing is deleted;
+//! 1. an aggregate starts at version 1 and steps by exactly 1, when the present version has its event; a final state
+//!    never steps and is never left; keys never change; nothing is deleted;
 //! 2. children change only after a step and before its event: so only in the transaction that holds the row;
 //! 3. an event is inserted only at the present version, and takes its sequence number after that row's lock;
 //! 4. a commit with a version that has no event is impossible.

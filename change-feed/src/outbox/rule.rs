@@ -10,8 +10,8 @@ pub enum Rule<'a> {
     VersionStartsAtOne,
     /// The version changes only by one step upwards.
     VersionStepsByOne,
-    /// At the commit the present version has its event. A deferred foreign key: the commit is what it refuses.
-    /// SQLite refuses the commit too, but names no constraint.
+    /// The present version has its event when the next step is made, and when the transaction commits. For the commit it is
+    /// a deferred foreign key; SQLite refuses the commit too, but names no constraint there.
     VersionHasEvent,
     /// A final state is never left, and nothing in or under such an aggregate changes.
     IsFinal,
@@ -31,11 +31,9 @@ pub enum Rule<'a> {
     AtPresentVersion,
     /// A version has one event.
     OnePerVersion,
-    /// An event follows the event of the version before.
-    FollowsPredecessor,
     /// An event id is used once.
     EventIdIsUnique,
-    /// The database draws the sequence number, and it is above those of the aggregate's earlier events.
+    /// The database draws the sequence number. PostgreSQL overwrites what a writer says; SQLite refuses it.
     SequenceMovesOn,
     /// A row of the outbox never changes and never goes, but by the owner's functions.
     IsImmutable,
@@ -82,7 +80,6 @@ impl Guard {
             Rule::ChildrenAreNeverReplaced(children) => (children, "is_never_replaced"),
             Rule::AtPresentVersion => (self.outbox_name(), "at_present_version"),
             Rule::OnePerVersion => (self.outbox_name(), "one_per_version"),
-            Rule::FollowsPredecessor => (self.outbox_name(), "follows_predecessor"),
             Rule::EventIdIsUnique => (self.outbox_name(), "event_id_is_unique"),
             Rule::SequenceMovesOn => (self.outbox_name(), "sequence_moves_on"),
             Rule::IsImmutable => (self.outbox_name(), "is_immutable"),

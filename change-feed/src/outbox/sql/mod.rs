@@ -103,7 +103,6 @@ fn message(rule: Rule<'_>) -> &'static str {
         Rule::ChildrenAreNeverReplaced(_) => "it is never replaced or truncated",
         Rule::AtPresentVersion => "an event is inserted at the present version, by the transaction that stepped it",
         Rule::OnePerVersion => "this version has its event",
-        Rule::FollowsPredecessor => "the version before has no event",
         Rule::EventIdIsUnique => "this event id is taken",
         Rule::SequenceMovesOn => "the sequence number is the database's to give, and above all earlier ones",
         Rule::IsImmutable => "an event never changes and never goes",

@@ -70,9 +70,9 @@ pub(in crate::outbox) fn rules(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Postgres);
     let mut script = format!(
         r#"-- The rules of {table}: the event closes the version.
---   1. A row starts at version 1 and steps by exactly 1. A final state never steps.
+--   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
 --   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version, after its predecessor, and takes its number after the step's row lock.
+--   3. An event stands at the present version and takes its number after the step's row lock.
 --   4. A commit needs the event of the present version.
 -- The legal order is: step, change, append; in one statement or in several.
 --
@@ -157,6 +157,7 @@ fn aggregate(guard: &Guard) -> String {
     let starts = raise(guard, Rule::VersionStartsAtOne, name);
     let key_is_fixed = raise(guard, Rule::KeyIsFixed, name);
     let steps = raise(guard, Rule::VersionStepsByOne, name);
+    let has_event = raise(guard, Rule::VersionHasEvent, name);
     let inside = raise(guard, Rule::ChangesInsideAStep, name);
     let triggers = [
         format!(
@@ -190,13 +191,21 @@ end $guard$;
 
 create or replace function {update}() returns trigger language plpgsql as $guard$
 begin
-    -- a step: whether the version before has its event is asked when this one's is inserted
+    -- A step. Rows of other transactions were committed, so their version has its event: the key below sees to that.
+    -- Only where this transaction wrote the row itself may it be missing.
     if {not_final}new.{version} {EQUALS} (old.{version} operator(pg_catalog.+) 1)
-        and new.{key} {EQUALS} old.{key} then
+        and new.{key} {EQUALS} old.{key}
+        and pg_catalog.age(old.xmin) operator(pg_catalog.>) 0 then
         return new;
     end if;
 {refuse_final}    if (new.{key} {EQUALS} old.{key}) is not true then
         {key_is_fixed}
+    end if;
+    if new.{version} {EQUALS} (old.{version} operator(pg_catalog.+) 1) then
+        if not exists (select from {outbox} e where e.{key} {EQUALS} old.{key} and e.version {EQUALS} old.{version}) then
+            {has_event}
+        end if;
+        return new;
     end if;
     if (new.{version} {EQUALS} old.{version}) is not true then
         {steps}
@@ -235,7 +244,7 @@ fn children_rules(guard: &Guard, children: &Children) -> String {
         format!(
             "perform from {table} o\n      where o.{key} {EQUALS} {row}.{child_key}{also}{not_final}\n        \
              and o.xmin {EQUALS} pg_catalog.pg_current_xact_id()::pg_catalog.xid\n        \
-             and not exists (select from {outbox} e where e.{key} {EQUALS} o.{key} and e.version {EQUALS} o.{version});"
+             and (select e.version from {outbox} e where e.{key} {EQUALS} o.{key} and e.version {EQUALS} o.{version}) is null;"
         )
     };
     let function = |operation: &str, open: String, otherwise: &str, row: &str| {
@@ -307,10 +316,8 @@ fn events(guard: &Guard) -> String {
     let sequence = literal(&guard.object(name, "sequence"));
     let at_present = raise(guard, Rule::AtPresentVersion, name);
     let one = raise(guard, Rule::OnePerVersion, name);
-    let follows = raise(guard, Rule::FollowsPredecessor, name);
-    let moves_on = raise(guard, Rule::SequenceMovesOn, name);
     format!(
-        r#"-- {outbox}: an event closes the present version, once, after the version before.
+        r#"-- {outbox}: an event closes the present version, once.
 -- The way to no, and to yes where the step was made inside a savepoint; see above.
 create or replace function {check}(guarded_key {key_type}, guarded_version bigint) returns void language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
@@ -327,33 +334,21 @@ begin
     if exists (select from {outbox} e where e.{key} = guarded_key and e.version = guarded_version) then
         {one}
     end if;
-    if guarded_version > 1 and not exists (select from {outbox} e where e.{key} = guarded_key and e.version = guarded_version - 1) then
-        {follows}
-    end if;
 end $guard$;
 
 create or replace function {insert}() returns trigger language plpgsql as $guard$
-declare
-    previous bigint;
 begin
     -- the number is drawn when the row of {table} is found, so under the lock that its step took
-    select pg_catalog.nextval({sequence}), pg_catalog.pg_current_xact_id(), coalesce(e.sequence, 0)
-      into new.sequence, new.transaction_id, previous
+    select pg_catalog.nextval({sequence}), pg_catalog.pg_current_xact_id() into new.sequence, new.transaction_id
       from {table} o
-      left join {outbox} e on e.{key} {EQUALS} o.{key} and e.version {EQUALS} (o.{version} operator(pg_catalog.-) 1)
      where o.{key} {EQUALS} new.{key} and o.{version} {EQUALS} new.version
-       and o.xmin {EQUALS} pg_catalog.pg_current_xact_id()::pg_catalog.xid
-       and (e.sequence is not null or new.version {EQUALS} 1);
-    if previous operator(pg_catalog.<) new.sequence then
+       and o.xmin {EQUALS} pg_catalog.pg_current_xact_id()::pg_catalog.xid;
+    if found then
         return new;
     end if;
     perform {check}(new.{key}, new.version);
     new.sequence := pg_catalog.nextval({sequence});
     new.transaction_id := pg_catalog.pg_current_xact_id();
-    -- a sequence behind its table: after a copy by logical replication, which leaves sequences out
-    if exists (select from {outbox} e where e.{key} {EQUALS} new.{key} and e.sequence operator(pg_catalog.>=) new.sequence) then
-        {moves_on}
-    end if;
     return new;
 end $guard$;
 create or replace trigger {trigger} before insert on {outbox}

@@ -56,9 +56,9 @@ pub(in crate::outbox) fn rules(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Sqlite);
     let mut script = format!(
         r#"-- The rules of {table}: the event closes the version.
---   1. A row starts at version 1 and steps by exactly 1. A final state never steps.
+--   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
 --   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version, after its predecessor, and takes the next sequence number.
+--   3. An event stands at the present version and takes the next sequence number.
 --   4. A commit needs the event of the present version (PRAGMA foreign_keys = ON).
 -- The legal order is: step, change, append. A refusal's text begins with the name of the rule.
 
@@ -100,6 +100,12 @@ fn aggregate(guard: &Guard) -> String {
         no(
             Rule::VersionStepsByOne,
             format!("new.{version} is not old.{version} and new.{version} is not old.{version} + 1"),
+        ),
+        no(
+            Rule::VersionHasEvent,
+            format!(
+                "new.{version} is old.{version} + 1\n       and not exists (select 1 from {outbox} e where e.{key} = old.{key} and e.version = old.{version})"
+            ),
         ),
         no(
             Rule::ChangesInsideAStep,
@@ -212,12 +218,6 @@ fn events(guard: &Guard) -> String {
             Rule::AtPresentVersion,
             format!("not exists (select 1 from {table} a where a.{key} = new.{key} and a.{version} = new.version)"),
         ),
-        no(
-            Rule::FollowsPredecessor,
-            format!(
-                "new.version > 1\n       and not exists (select 1 from {outbox} e where e.{key} = new.{key} and e.version = new.version - 1)"
-            ),
-        ),
         no(Rule::EventIdIsUnique, format!("exists (select 1 from {outbox} e where e.event_id = new.event_id)")),
         // A key that is not given reads as -1 before the insert.
         no(Rule::SequenceMovesOn, "new.sequence > 0".to_owned()),
@@ -228,7 +228,7 @@ fn events(guard: &Guard) -> String {
     )];
     let never = [no(Rule::IsImmutable, "true".to_owned())];
     [
-        format!("-- {outbox}: an event closes the present version, once, after the version before. No row changes or goes.\n"),
+        format!("-- {outbox}: an event closes the present version, once. No row changes or goes.\n"),
         trigger(&guard.named(name, "guard_insert"), "before insert", &outbox, &before),
         trigger(&guard.named(name, "guard_sequence"), "after insert", &outbox, &after),
         trigger(&guard.named(name, "guard_immutable_update"), "before update", &outbox, &never),
