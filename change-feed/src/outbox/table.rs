@@ -21,12 +21,21 @@ pub struct Outbox {
     table: String,
     key: String,
     key_type: KeyType,
+    type_prefix: String,
+    type_suffix: String,
 }
 
 impl Outbox {
     /// The outbox of this table, whose aggregates are identified by the column `key`, a UUID.
     pub fn new(table: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { schema: None, table: table.into(), key: key.into(), key_type: KeyType::Uuid }
+        Self {
+            schema: None,
+            table: table.into(),
+            key: key.into(),
+            key_type: KeyType::Uuid,
+            type_prefix: String::new(),
+            type_suffix: String::new(),
+        }
     }
 
     /// In a schema other than `public`. SQLite has none and takes no notice.
@@ -41,6 +50,27 @@ impl Outbox {
     pub fn key_type(mut self, key_type: KeyType) -> Self {
         self.key_type = key_type;
         self
+    }
+
+    /// With types that consumers see with something before and after the table's: `item_added`, between `order.` and `.v1`.
+    /// Without, they see the table's as it is.
+    ///
+    /// ```
+    /// use change_feed::outbox::Outbox;
+    ///
+    /// let outbox = Outbox::new("order_events", "order_id").event_type_format("order.", ".v1");
+    /// assert_eq!(outbox.cloud_event_type("item_added"), "order.item_added.v1");
+    /// ```
+    #[must_use]
+    pub fn event_type_format(mut self, prefix: impl Into<String>, suffix: impl Into<String>) -> Self {
+        self.type_prefix = prefix.into();
+        self.type_suffix = suffix.into();
+        self
+    }
+
+    /// The type that consumers see of this `event_type` of the table.
+    pub fn cloud_event_type(&self, event_type: &str) -> String {
+        [&self.type_prefix, event_type, &self.type_suffix].concat()
     }
 
     /// The schema on PostgreSQL.
