@@ -36,7 +36,11 @@ impl Place {
     /// With no topic yet.
     pub(crate) fn unused() -> Self {
         let id = Uuid::now_v7().simple();
-        let feed = FeedName::new(format!("feed_{id}")).expect("a valid name");
+        Self::of(FeedName::new(format!("feed_{id}")).expect("a valid name"))
+    }
+
+    /// The place of this feed.
+    pub(crate) fn of(feed: FeedName) -> Self {
         Self { topic: Arc::from(format!("{feed}.events")), feed }
     }
 
@@ -194,6 +198,11 @@ pub(crate) fn read(brokers: &str, topic: &str, isolation: &str) -> Vec<Record> {
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     records
+}
+
+/// The end of a partition, undecided records included.
+pub(crate) fn high_watermark(topic: &str, partition: i32) -> i64 {
+    reader("read_uncommitted").fetch_watermarks(topic, partition, PATIENCE).expect("it exists").1
 }
 
 /// Waits until no transaction is open in the partition: until its last stable offset is its end.

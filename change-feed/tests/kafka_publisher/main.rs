@@ -3,8 +3,10 @@
 
 mod cluster;
 mod development_broker;
+mod misfortune;
 mod parts;
 mod position;
+mod proxy;
 mod refusal;
 mod takeover;
 mod topics;
