@@ -1,9 +1,9 @@
 //! Where changes come from: the seam to a database.
 
 mod error;
-mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod names;
+mod event_types;
+mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod pace;
 #[cfg(feature = "postgres")]

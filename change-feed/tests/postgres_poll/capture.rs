@@ -2,7 +2,7 @@
 
 use change_feed::{Content, Position, Source};
 
-use crate::world::{World, append, end, next, nothing_comes, started, version_of, versions};
+use crate::world::{World, append, end, next, nothing_comes, outbox, started, version_of, versions};
 
 #[tokio::test]
 async fn what_commits_is_given_once_and_in_order() {
@@ -20,7 +20,7 @@ async fn what_commits_is_given_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn an_event_is_given_as_it_stands_in_the_table() {
+async fn an_event_is_given_as_it_stands_in_the_table_and_its_type_as_consumers_see_it() {
     let world = World::new().await;
     let cart = world.carts(1).await[0];
     let event_id = uuid::Uuid::now_v7();
@@ -28,7 +28,7 @@ async fn an_event_is_given_as_it_stands_in_the_table() {
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     sqlx::query(
         "insert into cart_events (cart_id, event_id, event_type, payload, occurred_at, traceparent)
-        values ($1, $2, 'cart.item_added.v1', $3::json, '2026-03-01T12:00:00.123456Z', $4)",
+        values ($1, $2, 'item_added', $3::json, '2026-03-01T12:00:00.123456Z', $4)",
     )
     .bind(cart)
     .bind(event_id)
@@ -37,7 +37,8 @@ async fn an_event_is_given_as_it_stands_in_the_table() {
     .execute(&world.pool)
     .await
     .expect("an event");
-    let source = world.started(&Position::ORIGIN).await;
+    let outbox = outbox().event_type_format("cart.", ".v1");
+    let source = started(world.builder().outbox(outbox), &Position::ORIGIN).await;
     let given = next(&source).await;
     let Content::Event(event) = &given.changes[0].content else { panic!("an event") };
     assert_eq!(&*event.outbox, "public.cart_events");

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use crate::source::names::Names;
+use crate::source::event_types::EventTypes;
 use crate::{EventId, EventRecord};
 
 /// A row of an outbox.
@@ -29,7 +29,11 @@ struct NoSuchTime {
 impl OutboxRow {
     /// Reads the columns of [`Statements`](super::statements::Statements); `None` for the row that only tells the
     /// number of others.
-    pub(super) fn read(row: &PgRow, outbox: &Arc<str>, names: &mut Names) -> Result<Option<Self>, sqlx::Error> {
+    pub(super) fn read(
+        row: &PgRow,
+        outbox: &Arc<str>,
+        event_types: &mut EventTypes,
+    ) -> Result<Option<Self>, sqlx::Error> {
         let Some(sequence) = row.try_get::<Option<i64>, _>(1)? else {
             return Ok(None);
         };
@@ -40,7 +44,7 @@ impl OutboxRow {
             event_id: EventId::new(event_id),
             key: Arc::from(row.try_get::<&str, _>(3)?),
             version: unsigned(row.try_get(4)?),
-            event_type: names.get(row.try_get(5)?, |name| Arc::from(name)),
+            event_type: event_types.get(row.try_get(5)?),
             payload: Bytes::copy_from_slice(row.try_get::<&str, _>(6)?.as_bytes()),
             occurred_at: occurred_at.ok_or_else(|| sqlx::Error::Decode(NoSuchTime { event_id }.into()))?,
             traceparent: row.try_get::<Option<&str>, _>(8)?.map(Arc::from),

@@ -18,7 +18,7 @@ use super::server::Server;
 use super::snapshot::{InvalidSnapshot, Snapshot};
 use super::state;
 use super::statements::{FLUSH, FLUSHED, SNAPSHOT, Statements};
-use crate::source::names::Names;
+use crate::source::event_types::EventTypes;
 use crate::{Checkpoint, EventId, FeedName, SourceError};
 
 /// One statement passes over at most so many rows or sequence numbers, so that each ends in time however thinly the
@@ -37,7 +37,7 @@ pub(super) struct Session {
     outbox: Arc<str>,
     /// The server's process that holds the election's lock.
     holder: i32,
-    names: Names,
+    event_types: EventTypes,
 }
 
 /// The present of the server.
@@ -71,9 +71,10 @@ impl Session {
         statements: Arc<Statements>,
         limits: Limits,
         outbox: Arc<str>,
+        event_types: EventTypes,
         holder: i32,
     ) -> Self {
-        Self { connection, server, statements, limits, outbox, holder, names: Names::default() }
+        Self { connection, server, statements, limits, outbox, holder, event_types }
     }
 
     /// The outbox that is read, for messages.
@@ -150,14 +151,14 @@ impl Session {
 
     /// Reads rows until there are enough bytes of them.
     async fn read(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Rows, SourceError> {
-        let Self { connection, server, names, outbox, limits, .. } = self;
+        let Self { connection, server, event_types, outbox, limits, .. } = self;
         let asked = async {
             let mut read = Rows { total: 0, rows: Vec::new(), cut: false };
             let mut bytes = 0;
             let mut stream = query.fetch(connection);
             while let Some(row) = stream.try_next().await? {
                 read.total = row.try_get(0)?;
-                let Some(row) = OutboxRow::read(&row, outbox, names)? else {
+                let Some(row) = OutboxRow::read(&row, outbox, event_types)? else {
                     continue;
                 };
                 bytes += row.event.payload.len();

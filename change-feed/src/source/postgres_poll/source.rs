@@ -17,6 +17,7 @@ use super::session::Session;
 use super::statements::Statements;
 use super::{election, state};
 use crate::outbox::Outbox;
+use crate::source::event_types::EventTypes;
 use crate::source::{Elected, Source};
 use crate::{Changes, Checkpoint, FeedName, Position, SourceError, Wake};
 
@@ -123,7 +124,8 @@ impl Source for PostgresPollSource {
             state::begin_generation(server, &mut connection, feed, &identity.captures).await?;
         let outbox = Arc::from(identity.captures.as_str());
         let statements = Arc::clone(&shared.statements);
-        let session = Session::new(connection, server.clone(), statements, shared.limits, outbox, holder);
+        let types = EventTypes::of(&shared.outbox);
+        let session = Session::new(connection, server.clone(), statements, shared.limits, outbox, types, holder);
         *capture = Capture::elected(Reader::new(session, shared.limits), identity.clone());
         shared.generation.store(generation, Ordering::SeqCst);
         tokio::spawn(keep_alive(Arc::downgrade(&self.shared), generation));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::database::judge;
 use crate::outbox::{Dialect, Outbox};
-use crate::source::names::Names;
+use crate::source::event_types::EventTypes;
 use crate::{Change, Changes, EventId, EventRecord, Mismatch, Position, Side, SourceError};
 
 /// The letter of this kind of source in a position.
@@ -31,7 +31,7 @@ pub(super) struct Reader {
     event_at: Arc<str>,
     limits: Limits,
     outbox: Arc<str>,
-    names: Names,
+    event_types: EventTypes,
     /// The last sequence that has been given; `None` until the start.
     last_sequence: Option<i64>,
 }
@@ -49,7 +49,7 @@ impl Reader {
             event_at: Arc::from(event_at),
             limits,
             outbox: Arc::from(outbox.table()),
-            names: Names::default(),
+            event_types: EventTypes::of(outbox),
             last_sequence: None,
         }
     }
@@ -93,7 +93,7 @@ impl Reader {
         let query = sqlx::query(sqlx::AssertSqlSafe(&*self.select)).bind(after).bind(self.limits.page_rows);
         let mut rows = query.fetch(pool);
         while let Some(row) = rows.try_next().await.map_err(judge)? {
-            let (sequence, event) = capture(&row, &self.outbox, &mut self.names).map_err(judge)?;
+            let (sequence, event) = capture(&row, &self.outbox, &mut self.event_types).map_err(judge)?;
             bytes += event.payload.len();
             last = Some(Position::new(KIND, sequence, event_bits(*event.event_id.as_uuid())));
             changes.push(Change::event(Position::new(KIND, sequence, 0), event));
@@ -139,7 +139,11 @@ async fn highest_ever(pool: &SqlitePool, table: &str) -> Result<u64, SourceError
     Ok(highest.map_or(0, |sequence| u64::try_from(sequence).unwrap_or_default()))
 }
 
-fn capture(row: &SqliteRow, outbox: &Arc<str>, names: &mut Names) -> Result<(u64, EventRecord), sqlx::Error> {
+fn capture(
+    row: &SqliteRow,
+    outbox: &Arc<str>,
+    event_types: &mut EventTypes,
+) -> Result<(u64, EventRecord), sqlx::Error> {
     let number = |column| -> Result<u64, sqlx::Error> {
         let number: i64 = row.try_get(column)?;
         u64::try_from(number).map_err(|error| sqlx::Error::Decode(error.into()))
@@ -151,7 +155,7 @@ fn capture(row: &SqliteRow, outbox: &Arc<str>, names: &mut Names) -> Result<(u64
         event_id: EventId::new(event_id),
         key: key(row, 2)?,
         version: number(3)?,
-        event_type: names.get(row.try_get(4)?, |name| Arc::from(name)),
+        event_type: event_types.get(row.try_get(4)?),
         payload: Bytes::copy_from_slice(row.try_get_unchecked::<&[u8], _>(5)?),
         occurred_at: row.try_get(6).map_err(|source| no_such_time(event_id, source))?,
         traceparent: traceparent.map(Arc::from),
