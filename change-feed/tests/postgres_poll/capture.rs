@@ -2,7 +2,8 @@
 
 use change_feed::{Content, Position, Source};
 
-use crate::world::{World, append, end, next, nothing_comes, outbox, started, version_of, versions};
+use crate::steps::{next, nothing_comes};
+use crate::world::{World, append, end, outbox, started, version_of, versions};
 
 #[tokio::test]
 async fn what_commits_is_given_once_and_in_order() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use change_feed::{Mismatch, Position, Source, SourceError};
 
-use crate::world::{PATIENCE, World, append, checkpoint, end, next, nothing_comes, text, versions};
+use crate::steps::{checkpoint, next, nothing_comes};
+use crate::world::{PATIENCE, World, append, end, text, versions};
 
 /// Ends the session that holds the election, as the server's operator would.
 async fn end_the_sessions_of_the_feed(world: &World) {
@@ -209,7 +210,17 @@ async fn rows_that_were_copied_from_another_server_are_refused() {
 
 #[tokio::test]
 async fn a_number_that_is_drawn_before_the_lock_inverts_versions_and_only_the_guard_can_prevent_it() {
-    let world = World::numbered(crate::world::Numbering::ByDefault).await;
+    let world = World::new().await;
+    world
+        .run(
+            "alter table cart_events alter sequence set default nextval('cart_events_numbers');
+            create or replace function step() returns trigger language plpgsql as $$
+            begin
+                update carts set version = version + 1 where cart_id = new.cart_id returning version into new.version;
+                return new;
+            end $$",
+        )
+        .await;
     let cart = world.carts(1).await[0];
     let mut holder = world.pool.begin().await.expect("a transaction");
     sqlx::query("select from carts for update").execute(&mut *holder).await.expect("the lock");

@@ -7,4 +7,6 @@ mod load;
 mod pollers;
 mod reads;
 mod rights;
+mod steps;
+mod trial;
 mod world;

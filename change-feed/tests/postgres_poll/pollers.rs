@@ -56,18 +56,17 @@ impl UnsafePoller {
     }
 
     /// Looks once, and tells how much it found.
-    pub(crate) async fn poll(&mut self) -> usize {
+    pub(crate) async fn poll(&mut self) -> Result<usize, sqlx::Error> {
         let (transaction, sequence) = self.last;
         let rows: Vec<(Uuid, i64, i64, i64)> = sqlx::query_as(self.way.statement())
             .bind(transaction)
             .bind(sequence)
             .fetch_all(&mut self.connection)
-            .await
-            .expect("a poll");
+            .await?;
         for &(cart, version, sequence, transaction) in &rows {
             self.last = (transaction, sequence);
             self.given.push(Version { cart, version: version.unsigned_abs() });
         }
-        rows.len()
+        Ok(rows.len())
     }
 }

@@ -3,7 +3,8 @@
 use change_feed::{Position, Source};
 use sqlx::Connection as _;
 
-use crate::world::{PATIENCE, World, append, end, next, nothing_comes, started, versions};
+use crate::steps::{next, nothing_comes};
+use crate::world::{PATIENCE, World, append, end, started, versions};
 
 const HISTORY: i64 = 50_000;
 

@@ -8,7 +8,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
 
-use crate::world::{World, feed, next, outbox, required, text, versions};
+use crate::steps::next;
+use crate::world::{World, feed, outbox, required, text, versions};
 
 /// A role that may log in and nothing else, and a URL for it.
 async fn role(world: &World) -> (String, String) {

@@ -4,25 +4,13 @@ use std::time::Duration;
 
 use change_feed::outbox::Outbox;
 use change_feed::source::postgres_poll::PostgresPollSourceBuilder;
-use change_feed::{
-    Change, Changes, Checkpoint, Content, Epoch, FeedIdentity, FeedName, Position, PostgresPollSource,
-    PublisherIdentity, Source, SourceError, SourceIdentity,
-};
+use change_feed::{Change, Changes, Content, FeedName, Position, PostgresPollSource, Source, SourceError};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use uuid::Uuid;
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// When an event draws its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Numbering {
-    /// As the guard has it: inside the trigger, once the cart's row is locked.
-    AfterTheLock,
-    /// By a DEFAULT, which is evaluated before any trigger runs: before the lock.
-    ByDefault,
-}
 
 /// A database of a test's own.
 pub(crate) struct World {
@@ -53,15 +41,11 @@ pub(crate) fn outbox() -> Outbox {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::numbered(Numbering::AfterTheLock).await
-    }
-
-    pub(crate) async fn numbered(numbering: Numbering) -> Self {
-        Self::on(&required("DATABASE_URL"), numbering).await
+        Self::on(&required("DATABASE_URL")).await
     }
 
     /// A new database on the server of `url`, by its role.
-    pub(crate) async fn on(url: &str, numbering: Numbering) -> Self {
+    pub(crate) async fn on(url: &str) -> Self {
         let server: PgConnectOptions = url.parse().expect("the URL of a server");
         let name = format!("poll_{}", Uuid::now_v7().simple());
         let mut connection = server.connect().await.expect("the server answers");
@@ -72,7 +56,7 @@ impl World {
         let options = server.database(&name).disable_statement_logging();
         let pool =
             PgPoolOptions::new().max_connections(24).connect_with(options.clone()).await.expect("a new database");
-        pool.execute(sqlx::raw_sql(AssertSqlSafe(tables(numbering)))).await.expect("new tables");
+        pool.execute(sqlx::raw_sql(TABLES)).await.expect("new tables");
         Self { pool, options }
     }
 
@@ -97,13 +81,6 @@ impl World {
         self.options.connect().await.expect("a connection")
     }
 
-    pub(crate) async fn run(&self, sql: &str) {
-        self.pool
-            .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
-
     /// New carts, without events.
     pub(crate) async fn carts(&self, count: usize) -> Vec<Uuid> {
         let mut carts = Vec::new();
@@ -116,15 +93,6 @@ impl World {
         carts
     }
 
-    /// One committed transaction with an event for each of `carts`, in this order.
-    pub(crate) async fn change(&self, carts: &[Uuid]) {
-        let mut transaction = self.pool.begin().await.expect("a transaction");
-        for &cart in carts {
-            append(&mut transaction, cart, "{}").await;
-        }
-        transaction.commit().await.expect("a commit");
-    }
-
     /// What committed, in the order of the sequence.
     pub(crate) async fn history(&self) -> Vec<Version> {
         let rows: Vec<(Uuid, i64)> = sqlx::query_as("select cart_id, version from cart_events order by sequence")
@@ -132,16 +100,6 @@ impl World {
             .await
             .expect("the history");
         rows.into_iter().map(|(cart, version)| Version { cart, version: version.unsigned_abs() }).collect()
-    }
-
-    /// The whole history through `source`, which is started at its origin.
-    pub(crate) async fn all_of(&self, source: &PostgresPollSource) -> Vec<Change> {
-        let expected = self.history().await.len();
-        let mut changes = Vec::new();
-        while changes.len() < expected {
-            changes.extend(next(source).await.changes);
-        }
-        changes
     }
 }
 
@@ -164,18 +122,6 @@ pub(crate) async fn started(builder: PostgresPollSourceBuilder, after: &Position
     source
 }
 
-/// The next changes, which are expected to come.
-pub(crate) async fn next(source: &PostgresPollSource) -> Changes {
-    let next = tokio::time::timeout(PATIENCE, source.next()).await.expect("changes come");
-    next.expect("the source works")
-}
-
-/// That nothing comes for a while in which the source looks several times.
-pub(crate) async fn nothing_comes(source: &PostgresPollSource) {
-    let waited = tokio::time::timeout(Duration::from_millis(600), source.next()).await;
-    assert!(waited.is_err(), "came: {waited:?}");
-}
-
 pub(crate) fn version_of(change: &Change) -> Version {
     let Content::Event(event) = &change.content else { panic!("no event: {change:?}") };
     Version { cart: event.key.parse().expect("a cart's id"), version: event.version }
@@ -189,12 +135,6 @@ pub(crate) fn end(changes: &Changes) -> Position {
     changes.end.position().expect("a poller's runs are complete").clone()
 }
 
-/// A checkpoint as a relay would store it.
-pub(crate) fn checkpoint(source: SourceIdentity, position: Position) -> Checkpoint {
-    let publisher = PublisherIdentity::new("memory", "test");
-    Checkpoint::new(FeedIdentity::new(feed(), Epoch::FIRST, source, publisher), position)
-}
-
 /// The text that a relay's operator sees of an error, with its causes.
 pub(crate) fn text(error: &SourceError) -> String {
     let mut text = error.to_string();
@@ -206,33 +146,28 @@ pub(crate) fn text(error: &SourceError) -> String {
     text
 }
 
-/// The carts, and an outbox of the guard's shape. Its trigger steps the cart, so that one statement is a writer.
-fn tables(numbering: Numbering) -> String {
-    let (by_default, in_trigger) = match numbering {
-        Numbering::AfterTheLock => ("", "new.sequence := nextval('cart_events_numbers');"),
-        Numbering::ByDefault => ("default nextval('cart_events_numbers')", ""),
-    };
-    format!(
-        "create table carts (cart_id uuid primary key, version bigint not null default 0);
-        create sequence cart_events_numbers;
-        create table cart_events (
-            sequence bigint {by_default} primary key,
-            event_id uuid not null default gen_random_uuid(),
-            cart_id uuid not null references carts,
-            version bigint not null,
-            event_type text not null default 'cart.changed.v1',
-            payload json not null default '{{}}',
-            occurred_at timestamptz not null default clock_timestamp(),
-            traceparent text,
-            transaction_id xid8 not null default pg_current_xact_id(),
-            unique (cart_id, version));
-        create index cart_events_transaction_id on cart_events (transaction_id);
-        create function step() returns trigger language plpgsql as $$
-        begin
-            update carts set version = version + 1 where cart_id = new.cart_id returning version into new.version;
-            {in_trigger}
-            return new;
-        end $$;
-        create trigger step before insert on cart_events for each row execute function step();"
-    )
-}
+/// The carts, and an outbox of the guard's shape. Its trigger steps the cart, so that one statement is a writer; the event
+/// draws its number once it has the cart's row.
+const TABLES: &str = "
+create table carts (cart_id uuid primary key, version bigint not null default 0);
+create sequence cart_events_numbers;
+create table cart_events (
+    sequence bigint primary key,
+    event_id uuid not null default gen_random_uuid(),
+    cart_id uuid not null references carts,
+    version bigint not null,
+    event_type text not null default 'cart.changed.v1',
+    payload json not null default '{}',
+    occurred_at timestamptz not null default clock_timestamp(),
+    traceparent text,
+    transaction_id xid8 not null default pg_current_xact_id(),
+    unique (cart_id, version));
+create index cart_events_transaction_id on cart_events (transaction_id);
+create function step() returns trigger language plpgsql as $$
+begin
+    update carts set version = version + 1 where cart_id = new.cart_id returning version into new.version;
+    new.sequence := nextval('cart_events_numbers');
+    return new;
+end $$;
+create trigger step before insert on cart_events for each row execute function step();
+";
