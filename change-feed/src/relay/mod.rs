@@ -14,6 +14,7 @@
 //!
 //! The three calls of the pump overlap: while one part is being published the next one forms, and
 //! grows up to its limits. Nothing waits for more to come: an idle feed publishes a change at once.
+//! After a failure parts are half as large, and twice as large after each success.
 //! All of it is one future without tasks of its own. When it is dropped, at any point, the next
 //! relay goes on where the publisher stands (or, where that keeps no position, the source).
 //!
@@ -43,6 +44,7 @@
 
 mod error;
 mod options;
+mod pace;
 mod pump;
 mod queue;
 mod rejections;

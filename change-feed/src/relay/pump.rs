@@ -49,12 +49,14 @@ enum Happened {
 impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
     pub(super) fn new(relay: &'a Relay<S, P>, beginning: &'a Beginning, memory: &'a mut Memory) -> Self {
         let checkpoint = &beginning.checkpoint;
+        let mut queue = Queue::new(&relay.options);
+        queue.limit_joins(memory.pace.envelopes());
         relay.board.enter(RelayState::Running);
         Self {
             relay,
             identity: &checkpoint.identity,
             memory,
-            queue: Queue::new(&relay.options),
+            queue,
             publishing_bytes: 0,
             open: false,
             due: None,
@@ -189,7 +191,10 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
         match result {
             Ok(()) => {}
             Err(PublishError::Rejected(rejections)) => return Err(self.reject(part, rejections)),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.memory.pace.failed(part.envelopes.len());
+                return Err(error.into());
+            }
         }
         self.publishing_bytes = 0;
         let (envelopes, position) = (part.envelopes.len(), part.end.position());
@@ -199,6 +204,7 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
         if let Some(position) = position {
             debug!(target: LOG, feed = %self.relay.feed, envelopes, %position, "published");
             self.memory.published_through(position);
+            self.queue.limit_joins(self.memory.pace.envelopes());
             self.due = Some(position.clone());
         }
         Ok(())

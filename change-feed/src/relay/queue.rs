@@ -24,6 +24,7 @@ pub(super) struct Queue {
     size_bytes: usize,
     max_part_envelopes: usize,
     max_part_bytes: usize,
+    max_joined_envelopes: usize,
 }
 
 impl Queue {
@@ -33,7 +34,13 @@ impl Queue {
             size_bytes: 0,
             max_part_envelopes: options.max_part_envelopes.max(1),
             max_part_bytes: options.max_part_bytes,
+            max_joined_envelopes: usize::MAX,
         }
+    }
+
+    /// From now on complete runs share a part up to this many envelopes.
+    pub(super) fn limit_joins(&mut self, max_joined_envelopes: usize) {
+        self.max_joined_envelopes = max_joined_envelopes;
     }
 
     /// The bytes of all parts.
@@ -47,8 +54,9 @@ impl Queue {
         self.size_bytes += size_bytes;
         let run = FormedPart { envelopes, end, size_bytes };
         let (max_envelopes, max_bytes) = (self.max_part_envelopes, self.max_part_bytes);
+        let max_joined = self.max_joined_envelopes.min(max_envelopes);
         match self.parts.back_mut() {
-            Some(last) if last.takes(&run, max_envelopes, max_bytes) => last.join(run),
+            Some(last) if last.takes(&run, max_joined, max_envelopes, max_bytes) => last.join(run),
             _ if run.fits(max_envelopes, max_bytes) => self.parts.push_back(run),
             _ => self.split(run),
         }
@@ -95,10 +103,13 @@ impl FormedPart {
         len <= max_envelopes && (self.size_bytes <= max_bytes || len <= 1)
     }
 
-    fn takes(&self, run: &FormedPart, max_envelopes: usize, max_bytes: usize) -> bool {
-        (self.end == End::Continues || run.end != End::Continues)
-            && self.envelopes.len() + run.envelopes.len() <= max_envelopes
-            && self.size_bytes + run.size_bytes <= max_bytes
+    fn takes(&self, run: &FormedPart, max_joined: usize, max_envelopes: usize, max_bytes: usize) -> bool {
+        let max_envelopes = match (&self.end, &run.end) {
+            (End::Continues, _) => max_envelopes,
+            (End::Complete(_), End::Complete(_)) => max_joined,
+            (End::Complete(_), End::Continues) => return false,
+        };
+        self.envelopes.len() + run.envelopes.len() <= max_envelopes && self.size_bytes + run.size_bytes <= max_bytes
     }
 
     fn join(&mut self, run: FormedPart) {
@@ -142,6 +153,19 @@ mod tests {
             queue.push(envelopes(2), complete(sequence));
         }
         assert_eq!(drained(&mut queue), [(4, complete(2)), (2, complete(3))]);
+    }
+
+    #[test]
+    fn what_complete_runs_share_can_be_limited_apart() {
+        let mut queue = queue(10);
+        queue.limit_joins(1);
+        queue.push(envelopes(1), complete(1));
+        queue.push(envelopes(3), End::Continues);
+        queue.push(envelopes(3), complete(2));
+        queue.limit_joins(7);
+        queue.push(envelopes(1), complete(3));
+        queue.push(envelopes(1), complete(4));
+        assert_eq!(drained(&mut queue), [(1, complete(1)), (7, complete(3)), (1, complete(4))]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures::future::Fuse;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::pace::Pace;
 use super::pump::Pump;
 use super::rejections::Rejections;
 use super::retries::Retries;
@@ -179,6 +180,7 @@ impl<S: Source, P: Publisher> Relay<S, P> {
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) retries: Retries,
+    pub(super) pace: Pace,
     pub(super) rejections: Rejections,
     pub(super) captured: Captured,
     /// Through which checkpoint this relay has published.
@@ -189,6 +191,7 @@ impl Memory {
     /// A complete end was reached: whatever failed before is over.
     pub(super) fn published_through(&mut self, position: &Position) {
         self.retries.succeeded();
+        self.pace.succeeded();
         if let Some(published) = &mut self.published {
             published.position = position.clone();
         }
@@ -197,6 +200,7 @@ impl Memory {
     fn new(options: &RelayOptions) -> Self {
         Self {
             retries: Retries::new(options),
+            pace: Pace::new(options.max_part_envelopes.max(1)),
             rejections: Rejections::default(),
             captured: Captured::default(),
             published: None,

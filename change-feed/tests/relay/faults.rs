@@ -1,10 +1,15 @@
 //! Every call that a relay makes, on either side, fails once in every way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use change_feed::judge::Delivery;
-use change_feed::{RelayError, RelayOptions, RelayState};
+use change_feed::publisher::{MemoryPublisher, Resume, Resumed};
+use change_feed::{Part, PublishError, Publisher, RelayError, RelayOptions, RelayState};
 
 use crate::scripted::{Fault, Script, Scripted};
-use crate::world::{World, quick, within};
+use crate::world::{World, quick, settle, within};
 
 /// Runs a relay whose call number `call` fails; if that ends the relay, another one finishes.
 /// Returns whether the relay made so many calls, and how it ended.
@@ -85,6 +90,47 @@ async fn what_ends_the_relay_at_any_call_loses_nothing() {
             assert!(ended.len() > 5, "{fault:?}: {ended:?}");
         }
     }
+}
+
+/// Fails after every so many envelopes, as a web server does that fails now and then.
+struct Brittle {
+    inner: MemoryPublisher,
+    given: AtomicUsize,
+    since_failure: AtomicUsize,
+}
+
+#[async_trait]
+impl Publisher for Brittle {
+    async fn publish(&self, part: &Part<'_>) -> Result<(), PublishError> {
+        // Long enough for the source to give everything that it has.
+        settle().await;
+        let envelopes = part.envelopes().len();
+        self.given.fetch_add(envelopes, Ordering::Relaxed);
+        if self.since_failure.fetch_add(envelopes, Ordering::Relaxed) + envelopes > 20 {
+            self.since_failure.store(0, Ordering::Relaxed);
+            return Err(PublishError::transient("brittle"));
+        }
+        self.inner.publish(part).await
+    }
+
+    async fn resume(&self, request: &Resume<'_>) -> Result<Resumed, PublishError> {
+        self.inner.resume(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_fails_now_and_then_is_given_less_at_a_time() {
+    let world = World::new();
+    for _ in 0..300 {
+        world.database.commit(["a"]);
+    }
+    let (inner, given) = (world.transactional(), AtomicUsize::new(0));
+    let publisher = Arc::new(Brittle { inner, given, since_failure: AtomicUsize::new(0) });
+    world.run(world.relay(world.source(), Arc::clone(&publisher))).await.expect("it comes through");
+    world.assert_clean(Delivery::ExactlyOnce, "brittle");
+    // Parts of all that is pending would have given 15,000.
+    let given = publisher.given.load(Ordering::Relaxed);
+    assert!(given < 1500, "{given} envelopes given to publish 300");
 }
 
 #[tokio::test]

@@ -97,3 +97,30 @@ async fn a_large_transaction_that_is_not_complete_is_left_to_the_next_relay() {
     world.finish(Delivery::ExactlyOnce).await;
     world.assert_clean(Delivery::ExactlyOnce, "after a shutdown inside a transaction");
 }
+
+#[tokio::test]
+async fn nothing_of_a_transaction_that_will_not_be_complete_is_begun_in_a_shutdown() {
+    let world = World::new();
+    world.database.commit(["a"]);
+    world.database.commit(["b"; 8]);
+    let script = Script::new();
+    script.close("publish");
+    // Room for the first transaction and for a piece of the second.
+    let options = RelayOptions { max_pending_bytes: 1000, ..quick() };
+    // This publisher shows every part at once.
+    let publisher = Scripted::new(world.publisher(Delivery::AtLeastOnce), &script);
+    let relay = world.relay(world.source(), publisher).options(options);
+    let handle = relay.handle();
+    let shutdown = async {
+        handle.wait_until(|status| status.pending_bytes > 1000).await;
+    };
+    let opened = async {
+        crate::world::settle().await;
+        script.open();
+    };
+    let (stopped, ()) = within(Box::pin(async { tokio::join!(relay.run(shutdown), opened) })).await;
+    assert!(!stopped.expect("no fault").drained);
+    assert_eq!(world.published_keys(), ["a1"]);
+    world.finish(Delivery::AtLeastOnce).await;
+    world.assert_clean(Delivery::ExactlyOnce, "nothing came twice");
+}
