@@ -24,6 +24,13 @@ pub enum StoreError {
         /// What was seen of it.
         source: Source,
     },
+    /// Another transaction was in the way of the caller's own: roll it back, and do all of it again. Only from
+    /// [`InTransaction`](crate::InTransaction); a store tries again by itself.
+    #[error("another transaction was in the way: roll this one back and do all of it again")]
+    Conflict {
+        /// What was in the way.
+        source: Source,
+    },
     /// The database can't be reached, is overloaded, or others were in the way each time: try later.
     #[error("the database is not available: nothing was changed; try later")]
     Unavailable {

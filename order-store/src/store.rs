@@ -45,10 +45,14 @@ pub trait OrderStore: Send + Sync {
         item_id: ItemId,
         quantity: Quantity,
         request: Request,
-    ) -> Result<Order, StoreError>;
+    ) -> Result<Order, StoreError> {
+        self.change(order_id, Command::ChangeItemQuantity { item_id, quantity }, request).await
+    }
 
     /// Removes an item.
-    async fn remove_item(&self, order_id: OrderId, item_id: ItemId, request: Request) -> Result<Order, StoreError>;
+    async fn remove_item(&self, order_id: OrderId, item_id: ItemId, request: Request) -> Result<Order, StoreError> {
+        self.change(order_id, Command::RemoveItem { item_id }, request).await
+    }
 
     /// Agrees on a delivery window, or on another one.
     async fn schedule(
@@ -56,10 +60,14 @@ pub trait OrderStore: Send + Sync {
         order_id: OrderId,
         delivery_window: DeliveryWindow,
         request: Request,
-    ) -> Result<Order, StoreError>;
+    ) -> Result<Order, StoreError> {
+        self.change(order_id, Command::Schedule { delivery_window }, request).await
+    }
 
     /// Cancels the order for good.
-    async fn cancel(&self, order_id: OrderId, request: Request) -> Result<Order, StoreError>;
+    async fn cancel(&self, order_id: OrderId, request: Request) -> Result<Order, StoreError> {
+        self.change(order_id, Command::Cancel, request).await
+    }
 
     /// Does any of these changes, as the domain names them: for callers that choose an item's id themselves.
     async fn change(&self, order_id: OrderId, command: Command, request: Request) -> Result<Order, StoreError>;

@@ -1,0 +1,165 @@
+//! The same changes inside a transaction of the caller's.
+
+use order_domain::{Command, CustomerId, DeliveryWindow, ItemId, NewItem, NewOrder, Order, OrderId, Quantity};
+
+use crate::sql::ask::{Ask, Outcome, What};
+use crate::sql::connection::OrderConnection;
+use crate::sql::constraint::is_raced;
+use crate::sql::fault::{At, Fault, Move};
+use crate::sql::runner::{self, Overtaken};
+use crate::{Cursor, OrderPage, Request, StoreError};
+
+/// The changes and questions of [`OrderStore`](crate::OrderStore) inside a transaction of the caller's, together with
+/// whatever else the caller writes there: all of it commits, or none.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: &sqlx::SqlitePool, order_id: order_domain::OrderId) -> Result<(), Box<dyn std::error::Error>> {
+/// use order_store::{InTransaction, Request};
+///
+/// let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+/// InTransaction::new(&mut *tx).cancel(order_id, Request::new()).await?;
+/// sqlx::query("insert into refunds (order_id) values ($1)").bind(order_id.to_string()).execute(&mut *tx).await?;
+/// tx.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// - A change takes two round trips: the first locks the order until the transaction ends. Two transactions that change
+///   the same orders should do so in the same sequence, or one of them may be refused as a deadlock.
+/// - After [`StoreError::Refused`] the transaction goes on, and nothing of the refused change is in it; but for
+///   [`Refusal::Violation`](crate::Refusal), after which PostgreSQL only rolls back. After any other error, roll back.
+/// - Nothing is tried again here: [`StoreError::Conflict`] asks for the whole transaction again.
+/// - A request id counts once the transaction commits.
+/// - On SQLite begin with `BEGIN IMMEDIATE`, on a connection with `foreign_keys=ON` (sqlx's default).
+/// - A future that was dropped leaves the transaction with an unknown part of the change: roll it back.
+#[derive(Debug)]
+pub struct InTransaction<'c, C> {
+    connection: &'c mut C,
+}
+
+impl<'c, C: OrderConnection> InTransaction<'c, C> {
+    /// Works on the connection of a transaction: `&mut *tx`.
+    pub const fn new(connection: &'c mut C) -> Self {
+        Self { connection }
+    }
+
+    /// See [`OrderStore::create`](crate::OrderStore::create).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn create(&mut self, order: NewOrder, request: Request) -> Result<Order, StoreError> {
+        self.answer(Ask::create(order, request)).await
+    }
+
+    /// See [`OrderStore::add_item`](crate::OrderStore::add_item).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn add_item(&mut self, order_id: OrderId, item: NewItem, request: Request) -> Result<Order, StoreError> {
+        self.answer(Ask::add_item(order_id, item, request)).await
+    }
+
+    /// See [`OrderStore::change_quantity`](crate::OrderStore::change_quantity).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn change_quantity(
+        &mut self,
+        order_id: OrderId,
+        item_id: ItemId,
+        quantity: Quantity,
+        request: Request,
+    ) -> Result<Order, StoreError> {
+        self.change(order_id, Command::ChangeItemQuantity { item_id, quantity }, request).await
+    }
+
+    /// See [`OrderStore::remove_item`](crate::OrderStore::remove_item).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn remove_item(
+        &mut self,
+        order_id: OrderId,
+        item_id: ItemId,
+        request: Request,
+    ) -> Result<Order, StoreError> {
+        self.change(order_id, Command::RemoveItem { item_id }, request).await
+    }
+
+    /// See [`OrderStore::schedule`](crate::OrderStore::schedule).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn schedule(
+        &mut self,
+        order_id: OrderId,
+        delivery_window: DeliveryWindow,
+        request: Request,
+    ) -> Result<Order, StoreError> {
+        self.change(order_id, Command::Schedule { delivery_window }, request).await
+    }
+
+    /// See [`OrderStore::cancel`](crate::OrderStore::cancel).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn cancel(&mut self, order_id: OrderId, request: Request) -> Result<Order, StoreError> {
+        self.change(order_id, Command::Cancel, request).await
+    }
+
+    /// See [`OrderStore::change`](crate::OrderStore::change).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn change(&mut self, order_id: OrderId, command: Command, request: Request) -> Result<Order, StoreError> {
+        self.answer(Ask::change(order_id, command, request)).await
+    }
+
+    /// See [`OrderStore::get`](crate::OrderStore::get). The order as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn get(&mut self, order_id: OrderId) -> Result<Order, StoreError> {
+        runner::existing(self.connection, order_id).await.map_err(in_words)
+    }
+
+    /// See [`OrderStore::list_by_customer`](crate::OrderStore::list_by_customer).
+    ///
+    /// # Errors
+    /// [`StoreError`] says what to do next.
+    pub async fn list_by_customer(
+        &mut self,
+        customer_id: CustomerId,
+        cursor: Option<Cursor>,
+    ) -> Result<OrderPage, StoreError> {
+        runner::page(self.connection, customer_id, cursor).await.map_err(in_words)
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Result<Order, StoreError> {
+        if let What::Change { order_id, .. } = ask.what {
+            // Locked first, it can't be changed by others between what the attempt sees and what it does.
+            self.connection.lock(order_id).await.map_err(in_words)?;
+        }
+        match self.connection.attempt(&ask).await.map_err(in_words)? {
+            Outcome::Done(order) => Ok(order),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::AcceptedBefore(accepted) => {
+                runner::first_answer(self.connection, &ask, accepted).await.map_err(in_words)
+            }
+            Outcome::Overtaken => Err(StoreError::Conflict { source: Overtaken.into() }),
+        }
+    }
+}
+
+/// Nothing is under way here: only the caller commits.
+fn in_words(fault: Fault) -> StoreError {
+    match fault {
+        Fault::Told(error) => error,
+        Fault::Database(error) => match Move::after(&error, At::Safe) {
+            Move::Again => StoreError::Conflict { source: error.into() },
+            Move::Refused(constraint) if is_raced(&constraint) => StoreError::Conflict { source: error.into() },
+            next => next.told(error),
+        },
+    }
+}

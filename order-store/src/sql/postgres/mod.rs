@@ -1,0 +1,9 @@
+//! Orders on PostgreSQL: each change is one statement, and one round trip.
+
+mod connection;
+mod migrate;
+mod row;
+mod statement;
+mod store;
+
+pub use store::PostgresOrderStore;

@@ -1,0 +1,98 @@
+//! Rows to orders.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use order_domain::{Currency, DeliveryWindow, ItemState, Order, OrderState, OrderStatus, Quantity, Sku, Version};
+use sqlx::postgres::PgRow;
+use sqlx::{Decode, Postgres, Row, Type};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::sql::fault::Fault;
+use crate::sql::unreadable::Readable;
+
+/// How many columns an order takes.
+pub(super) const ORDER_COLUMNS: usize = 11;
+const ITEM_COLUMNS: usize = 4;
+
+/// The order in the columns of `statement::order_columns`, none where they are null.
+pub(super) fn order(row: &PgRow) -> Result<Option<Order>, Fault> {
+    match row.try_get::<Option<Uuid>, _>(0)? {
+        None => Ok(None),
+        Some(_) => Ok(Some(Order::try_from(state(row)?).readable("order")?)),
+    }
+}
+
+/// The parts of the order in these columns, which are not null.
+pub(super) fn state(row: &PgRow) -> Result<OrderState, Fault> {
+    Ok(OrderState {
+        order_id: row.try_get::<Uuid, _>(0)?.into(),
+        customer_id: row.try_get::<Uuid, _>(1)?.into(),
+        status: parsed::<OrderStatus>(row, 2, "status")?,
+        version: version(row, 3)?,
+        currency: parsed::<Currency>(row, 4, "currency")?,
+        delivery_window: window(row, 5)?,
+        items: items(row, 7)?,
+    })
+}
+
+/// The order that a change made, where the row's snapshot is older than what it changed: the columns from `first` on
+/// tell version, status, window and items afresh, the rest never changes.
+pub(super) fn order_afresh(row: &PgRow, first: usize) -> Result<Order, Fault> {
+    let state = OrderState {
+        version: version(row, first)?,
+        status: parsed::<OrderStatus>(row, first + 1, "status")?,
+        delivery_window: window(row, first + 2)?,
+        items: items(row, first + 4)?,
+        ..state(row)?
+    };
+    Ok(Order::try_from(state).readable("order")?)
+}
+
+pub(super) fn version(row: &PgRow, column: usize) -> Result<Version, Fault> {
+    Ok(Version::new(row.try_get::<i64, _>(column)?).readable("version")?)
+}
+
+pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &PgRow,
+    column: usize,
+    what: &'static str,
+) -> Result<T, Fault> {
+    Ok(row.try_get::<&str, _>(column)?.parse::<T>().readable(what)?)
+}
+
+fn window(row: &PgRow, column: usize) -> Result<Option<DeliveryWindow>, Fault> {
+    let starts_at: Option<DateTime<Utc>> = row.try_get(column)?;
+    let ends_at: Option<DateTime<Utc>> = row.try_get(column + 1)?;
+    match (starts_at, ends_at) {
+        (Some(starts_at), Some(ends_at)) => Ok(Some(DeliveryWindow::new(starts_at, ends_at).readable("window")?)),
+        (None, None) => Ok(None),
+        _ => Err(StoreError::Unreadable { what: "window", source: None }.into()),
+    }
+}
+
+/// The items in four arrays of one length, or null where there are none.
+fn items(row: &PgRow, first: usize) -> Result<Vec<ItemState>, Fault> {
+    let item_ids = array::<Uuid>(row, first)?;
+    let skus = array::<String>(row, first + 1)?;
+    let quantities = array::<i32>(row, first + 2)?;
+    let prices = array::<i64>(row, first + ITEM_COLUMNS - 1)?;
+    let columns = item_ids.into_iter().zip(skus).zip(quantities).zip(prices);
+    let items = columns.map(|(((item_id, sku), quantity), unit_price_minor)| {
+        Ok(ItemState {
+            item_id: item_id.into(),
+            sku: Sku::new(sku).readable("SKU")?,
+            quantity: Quantity::new(quantity).readable("quantity")?,
+            unit_price_minor,
+        })
+    });
+    items.collect()
+}
+
+fn array<'r, T>(row: &'r PgRow, column: usize) -> Result<Vec<T>, sqlx::Error>
+where
+    Vec<T>: Decode<'r, Postgres> + Type<Postgres>,
+{
+    Ok(row.try_get::<Option<Vec<T>>, _>(column)?.unwrap_or_default())
+}

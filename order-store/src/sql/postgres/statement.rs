@@ -1,0 +1,207 @@
+//! The statements. Each change is one, so one round trip and one transaction:
+//!
+//! ```text
+//!  before   the order, its items and the request of this id, as the statement's snapshot shows them
+//!  stepped  the order's next version, if it may change: waits for its row, then judges it as it is by then
+//!  changed  what the change does to the items; answers the event's payload
+//!  event    closes the version
+//!  request  remembers the request's id
+//!  answer   all of that: the caller sees why nothing was stepped, or makes the order as it is now
+//! ```
+//!
+//! *Overtaken*: where `stepped` had to wait for another change, `before` is older than what it stepped. What only rows of
+//! items can tell (is there such an item, how many are there) was then judged by old ones. Triggers and keys judge
+//! again, so that nothing wrong commits; a refusal that only the old rows justify is tried again; and an answer takes
+//! the items from `order_items_now`, which looks again while the order's row is held.
+//!
+//! Parameters of every change: `$1` order id, `$2` expected version, `$3` request id, `$4` fingerprint, `$5` event id,
+//! `$6` trace context; from `$7` on those of the change.
+
+use order_domain::Command;
+
+/// An order's columns and its items, each column of them as an array. Of an order that isn't there, all are null.
+macro_rules! order_columns {
+    () => {
+        "o.order_id, o.customer_id, o.status, o.version, o.currency, o.delivery_starts_at, o.delivery_ends_at,
+           i.item_ids, i.skus, i.quantities, i.unit_prices_minor"
+    };
+}
+
+/// The items of the order `$of`.
+macro_rules! items_of {
+    ($of:literal) => {
+        concat!(
+            "lateral (
+          select array_agg(i.item_id) as item_ids, array_agg(i.sku) as skus, array_agg(i.quantity) as quantities,
+                 array_agg(i.unit_price_minor) as unit_prices_minor
+            from public.order_items i where i.order_id = ",
+            $of,
+            ") i"
+        )
+    };
+}
+
+macro_rules! change {
+    (event_type: $event_type:literal, set: $set:literal, if_before: $if_before:literal, changed: $changed:literal) => {
+        concat!(
+            "with before as materialized (
+    select ",
+            order_columns!(),
+            ",
+           r.order_id as request_order_id, r.version as request_version, r.fingerprint
+      from (select) one
+      left join public.orders o on o.order_id = $1
+      left join public.order_requests r on r.request_id = $3
+      cross join ",
+            items_of!("$1"),
+            "
+), stepped as (
+    update public.orders o
+       set version = o.version + 1, updated_at = clock_timestamp()",
+            $set,
+            "
+     where o.order_id = $1 and o.status <> 'cancelled' and o.version < 9223372036854775807
+       and o.version = coalesce($2, o.version)
+       and (select b.fingerprint is null and ",
+            $if_before,
+            " from before b)
+    returning o.order_id, o.version, o.status, o.currency, o.delivery_starts_at, o.delivery_ends_at
+), ",
+            $changed,
+            ", event as (
+    insert into public.order_events (event_id, order_id, version, event_type, payload, traceparent)
+    select $5, s.order_id, s.version, '",
+            $event_type,
+            "', c.payload, $6 from stepped s join changed c on c.order_id = s.order_id
+    returning order_id, version
+), request as (
+    insert into public.order_requests (request_id, order_id, version, fingerprint)
+    select $3, e.order_id, e.version, $4 from event e where $3 is not null
+)
+select b.*, e.version, s.status, s.delivery_starts_at, s.delivery_ends_at,
+       n.item_ids, n.skus, n.quantities, n.unit_prices_minor
+  from before b
+  left join (stepped s join event e on e.order_id = s.order_id) on true
+  left join lateral public.order_items_now(case when e.version <> b.version + 1 then e.order_id end) n on true"
+        )
+    };
+}
+
+/// `$7` item id, `$8` SKU, `$9` quantity, `$10` unit price, `$11` currency, `$12` payload.
+const ADD_ITEM: &str = change!(
+    event_type: "item_added",
+    set: "",
+    if_before: "b.currency = $11 and coalesce(cardinality(b.item_ids), 0) < 200 and ($7 = any (b.item_ids)) is not true",
+    changed: "changed as (
+    insert into public.order_items (order_id, item_id, sku, quantity, unit_price_minor)
+    select s.order_id, $7, $8, $9, $10 from stepped s
+    returning order_id, $12::text::json as payload
+)"
+);
+
+/// `$7` item id, `$8` quantity.
+///
+/// `previous` reads with a row lock, so it tells the quantity that the update replaces: a plain read would tell the one
+/// that the statement's snapshot shows.
+const CHANGE_QUANTITY: &str = change!(
+    event_type: "item_quantity_changed",
+    set: "",
+    if_before: "$7 = any (b.item_ids)",
+    changed: "previous as (
+    select i.order_id, i.quantity, s.currency
+      from stepped s join public.order_items i on i.order_id = s.order_id
+     where i.item_id = $7 for no key update of i
+), changed as (
+    update public.order_items i set quantity = $8 from previous p
+     where i.order_id = p.order_id and i.item_id = $7
+    returning i.order_id, format(
+        '{\"order_id\":\"%s\",\"item_id\":\"%s\",\"sku\":%s,\"quantity\":%s,\"previous_quantity\":%s,\"unit_price_minor\":%s,\"currency\":\"%s\"}',
+        i.order_id, i.item_id, to_json(i.sku), i.quantity, p.quantity, i.unit_price_minor, p.currency)::json as payload
+)"
+);
+
+/// `$7` item id.
+const REMOVE_ITEM: &str = change!(
+    event_type: "item_removed",
+    set: "",
+    if_before: "$7 = any (b.item_ids) and (b.status <> 'scheduled' or cardinality(b.item_ids) > 1)",
+    changed: "changed as (
+    delete from public.order_items i using stepped s
+     where i.order_id = s.order_id and i.item_id = $7
+    returning i.order_id, format(
+        '{\"order_id\":\"%s\",\"item_id\":\"%s\",\"sku\":%s,\"quantity\":%s,\"unit_price_minor\":%s,\"currency\":\"%s\"}',
+        i.order_id, i.item_id, to_json(i.sku), i.quantity, i.unit_price_minor, s.currency)::json as payload
+)"
+);
+
+/// `$7` start, `$8` end, `$9` payload.
+const SCHEDULE: &str = change!(
+    event_type: "scheduled",
+    set: ", status = 'scheduled', delivery_starts_at = $7, delivery_ends_at = $8",
+    if_before: "cardinality(b.item_ids) > 0",
+    changed: "changed as (
+    select s.order_id, $9::text::json as payload from stepped s
+)"
+);
+
+/// `$7` payload.
+const CANCEL: &str = change!(
+    event_type: "cancelled",
+    set: ", status = 'cancelled'",
+    if_before: "true",
+    changed: "changed as (
+    select s.order_id, $7::text::json as payload from stepped s
+)"
+);
+
+pub(super) const fn of(command: &Command) -> &'static str {
+    match command {
+        Command::AddItem { .. } => ADD_ITEM,
+        Command::ChangeItemQuantity { .. } => CHANGE_QUANTITY,
+        Command::RemoveItem { .. } => REMOVE_ITEM,
+        Command::Schedule { .. } => SCHEDULE,
+        Command::Cancel => CANCEL,
+    }
+}
+
+/// `$1` order id, `$2` request id, `$3` fingerprint, `$4` event id, `$5` trace context, `$6` customer id, `$7` currency,
+/// `$8` payload.
+pub(super) const CREATE: &str = "with before as materialized (
+    select r.order_id, r.version, r.fingerprint
+      from (select) one left join public.order_requests r on r.request_id = $2
+), created as (
+    insert into public.orders (order_id, customer_id, currency)
+    select $1, $6, $7 from before b where b.fingerprint is null
+    returning order_id, version
+), event as (
+    insert into public.order_events (event_id, order_id, version, event_type, payload, traceparent)
+    select $4, c.order_id, c.version, 'created', $8::text::json, $5 from created c
+    returning order_id, version
+), request as (
+    insert into public.order_requests (request_id, order_id, version, fingerprint)
+    select $2, e.order_id, e.version, $3 from event e where $2 is not null
+)
+select b.order_id, b.version, b.fingerprint, e.version from before b left join event e on true";
+
+/// The weakest lock that keeps an order from changing: keys that only refer to it don't wait.
+pub(super) const LOCK: &str = "select from public.orders where order_id = $1 for no key update";
+
+pub(super) const GET: &str = concat!(
+    "select ",
+    order_columns!(),
+    " from public.orders o cross join ",
+    items_of!("o.order_id"),
+    " where o.order_id = $1"
+);
+
+pub(super) const LIST: &str = concat!(
+    "select ",
+    order_columns!(),
+    " from (select * from public.orders where customer_id = $1 and ($2 is null or order_id < $2)
+             order by order_id desc limit $3) o cross join ",
+    items_of!("o.order_id"),
+    " order by o.order_id desc"
+);
+
+pub(super) const HISTORY: &str = "select version, event_type, payload::text from public.order_events
+ where order_id = $1 and version <= $2 order by version";

@@ -1,0 +1,141 @@
+//! The store on PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgPool, Postgres};
+
+use super::migrate;
+use crate::StoreError;
+use crate::schema::SCHEMA_VERSION;
+use crate::sql::ask::{Ask, Outcome};
+use crate::sql::connection::sealed::Connection;
+use crate::sql::fault::{At, Fault, Move};
+use crate::sql::runner::Store;
+use crate::sql::runner::known;
+
+/// Orders on PostgreSQL 14 and above.
+///
+/// Each change is one statement and one round trip; one that another change of the same order overtook may take another.
+/// Cloned, it is the same store.
+///
+/// ```no_run
+/// use order_domain::{Currency, CustomerId, NewOrder};
+/// use order_store::{OrderStore, PostgresOrderStore, Request};
+///
+/// # async fn example(customer: CustomerId) -> Result<(), order_store::StoreError> {
+/// let store = PostgresOrderStore::connect("postgres://application@localhost/shop").await?;
+/// store.migrate().await?;
+/// let order = store.create(NewOrder::new(customer, Currency::EUR), Request::new()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct PostgresOrderStore {
+    pool: PgPool,
+    patience: Duration,
+}
+
+/// Above it a connection is asked whether it is still there before it is used, which takes a round trip.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl PostgresOrderStore {
+    /// Connects, with a pool of [`PostgresOrderStore::pool_options`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Setup`], or [`StoreError::SchemaVersion`] if the database was migrated by
+    /// a newer program.
+    pub async fn connect(database_url: &str) -> Result<Self, StoreError> {
+        let pool = Self::pool_options().connect(database_url).await.map_err(before_anything)?;
+        Self::from_pool(pool).await
+    }
+
+    /// Uses this pool, which others may use too.
+    ///
+    /// # Errors
+    /// As [`PostgresOrderStore::connect`].
+    pub async fn from_pool(pool: PgPool) -> Result<Self, StoreError> {
+        let mut connection = pool.acquire().await.map_err(before_anything)?;
+        let found = connection.schema_version().await.map_err(before_anything)?;
+        drop(connection);
+        known(found)?;
+        Ok(Self { pool, patience: PATIENCE })
+    }
+
+    /// What [`PostgresOrderStore::connect`] makes its pool with: ten connections, and ten seconds to wait for one.
+    ///
+    /// sqlx's default asks a connection whether it is still there each time before it is used: one more round trip for
+    /// each change. This one asks only those that have been idle for more than a second.
+    #[must_use]
+    pub fn pool_options() -> PgPoolOptions {
+        PgPoolOptions::new().acquire_timeout(ACQUIRE_LIMIT).test_before_acquire(false).before_acquire(
+            |connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            },
+        )
+    }
+
+    /// The longest that the database may take for one answer, waiting for other changes included: 30 seconds unless said
+    /// otherwise. After it a change is [`StoreError::Unknown`], since the database may still do it.
+    #[must_use]
+    pub const fn patience(mut self, longest: Duration) -> Self {
+        self.patience = longest;
+        self
+    }
+
+    /// Makes the tables, or takes them to this program's version; does nothing, and needs no rights, where they have it.
+    /// Run as the role that is to own the tables.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaVersion`] if a newer program migrated the database, [`StoreError::Setup`] if the role may not.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(before_anything)?;
+        if connection.schema_version().await.map_err(before_anything)? != SCHEMA_VERSION {
+            known(migrate::migrate(&mut connection).await.map_err(before_anything)?)?;
+        }
+        Ok(())
+    }
+
+    /// The pool, for statements of one's own and transactions for [`InTransaction`](crate::InTransaction).
+    #[must_use]
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+impl Store for PostgresOrderStore {
+    type Database = Postgres;
+
+    async fn attempt(&self, ask: &Ask) -> Result<Outcome, (Fault, At)> {
+        let mut connection = self.pool.acquire().await.map_err(|error| (error.into(), At::Safe))?;
+        match tokio::time::timeout(self.patience, connection.attempt(ask)).await {
+            Ok(answer) => answer.map_err(|fault| (fault, At::Underway)),
+            Err(elapsed) => {
+                // Its answer may still come: the connection is no good for another question.
+                drop(connection.detach());
+                Err((Fault::Told(StoreError::unknown(elapsed)), At::Underway))
+            }
+        }
+    }
+
+    fn readers(&self) -> &PgPool {
+        &self.pool
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+}
+
+fn before_anything(error: sqlx::Error) -> StoreError {
+    Move::after(&error, At::Safe).told(error)
+}
+
+crate::sql::order_store!(PostgresOrderStore);

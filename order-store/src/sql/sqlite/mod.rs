@@ -1,0 +1,8 @@
+//! Orders on SQLite: each change is one short transaction of the only writer.
+
+mod connection;
+mod migrate;
+mod statement;
+mod store;
+
+pub use store::SqliteOrderStore;

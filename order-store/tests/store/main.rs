@@ -1,0 +1,5 @@
+//! The stores on their real databases: one suite for both, and what only one of them has.
+
+mod conformance;
+mod migrations;
+mod world;
