@@ -52,8 +52,12 @@ pub fn guard() -> Guard {
         .version_key_declared()
 }
 
-/// The store's outbox, for a source of a feed.
+/// The store's outbox, for a source of a feed. Consumers see the type `item_added` as `order.item_added.v1`.
+///
+/// ```
+/// assert_eq!(order_store::outbox().cloud_event_type("item_added"), "order.item_added.v1");
+/// ```
 #[must_use]
 pub fn outbox() -> Outbox {
-    guard().outbox_table()
+    guard().outbox_table().event_type_format("order.", ".v1")
 }

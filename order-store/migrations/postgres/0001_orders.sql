@@ -95,9 +95,9 @@ create index order_events_transaction_id on public.order_events (transaction_id)
 create sequence public.order_events_sequence as bigint no cycle cache 1 owned by public.order_events.sequence;
 
 -- The rules of public.orders: the event closes the version.
---   1. A row starts at version 1 and steps by exactly 1. A final state never steps.
+--   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
 --   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version, after its predecessor, and takes its number after the step's row lock.
+--   3. An event stands at the present version and takes its number after the step's row lock.
 --   4. A commit needs the event of the present version.
 -- The legal order is: step, change, append; in one statement or in several.
 --
@@ -123,10 +123,12 @@ end $guard$;
 
 create or replace function public.orders_guard_update() returns trigger language plpgsql as $guard$
 begin
-    -- a step: whether the version before has its event is asked when this one's is inserted
+    -- A step. Rows of other transactions were committed, so their version has its event: the key below sees to that.
+    -- Only where this transaction wrote the row itself may it be missing.
     if (old.status operator(pg_catalog.=) 'cancelled') is not true
         and new.version operator(pg_catalog.=) (old.version operator(pg_catalog.+) 1)
-        and new.order_id operator(pg_catalog.=) old.order_id then
+        and new.order_id operator(pg_catalog.=) old.order_id
+        and pg_catalog.age(old.xmin) operator(pg_catalog.>) 0 then
         return new;
     end if;
     if old.status operator(pg_catalog.=) 'cancelled' then
@@ -136,6 +138,13 @@ begin
     if (new.order_id operator(pg_catalog.=) old.order_id) is not true then
         raise exception using errcode = 'check_violation', constraint = 'orders_key_is_fixed', table = 'orders', schema = 'public',
             message = 'orders: the key never changes';
+    end if;
+    if new.version operator(pg_catalog.=) (old.version operator(pg_catalog.+) 1) then
+        if not exists (select from public.order_events e where e.order_id operator(pg_catalog.=) old.order_id and e.version operator(pg_catalog.=) old.version) then
+            raise exception using errcode = 'check_violation', constraint = 'orders_version_has_event', table = 'orders', schema = 'public',
+            message = 'orders: the present version has no event';
+        end if;
+        return new;
     end if;
     if (new.version operator(pg_catalog.=) old.version) is not true then
         raise exception using errcode = 'check_violation', constraint = 'orders_version_steps_by_one', table = 'orders', schema = 'public',
@@ -194,7 +203,7 @@ begin
       where o.order_id operator(pg_catalog.=) new.order_id
         and (o.status operator(pg_catalog.=) 'cancelled') is not true
         and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
-        and not exists (select from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version);
+        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null;
     if found then
         return new;
     end if;
@@ -211,7 +220,7 @@ begin
         and old.order_id operator(pg_catalog.=) new.order_id
         and (o.status operator(pg_catalog.=) 'cancelled') is not true
         and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
-        and not exists (select from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version);
+        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null;
     if found then
         return new;
     end if;
@@ -228,7 +237,7 @@ begin
       where o.order_id operator(pg_catalog.=) old.order_id
         and (o.status operator(pg_catalog.=) 'cancelled') is not true
         and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
-        and not exists (select from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version);
+        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null;
     if found then
         return old;
     end if;
@@ -241,7 +250,7 @@ create or replace trigger order_items_guard_delete before delete on public.order
 create or replace trigger order_items_guard_truncate before truncate on public.order_items
     for each statement execute function public.order_events_guard_refuse('order_items_is_never_replaced', 'it is never replaced or truncated');
 
--- public.order_events: an event closes the present version, once, after the version before.
+-- public.order_events: an event closes the present version, once.
 -- The way to no, and to yes where the step was made inside a savepoint; see above.
 create or replace function public.order_events_guard_check(guarded_key uuid, guarded_version bigint) returns void language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
@@ -262,35 +271,21 @@ begin
         raise exception using errcode = 'unique_violation', constraint = 'order_events_one_per_version', table = 'order_events', schema = 'public',
             message = 'order_events: this version has its event';
     end if;
-    if guarded_version > 1 and not exists (select from public.order_events e where e.order_id = guarded_key and e.version = guarded_version - 1) then
-        raise exception using errcode = 'check_violation', constraint = 'order_events_follows_predecessor', table = 'order_events', schema = 'public',
-            message = 'order_events: the version before has no event';
-    end if;
 end $guard$;
 
 create or replace function public.order_events_guard_insert() returns trigger language plpgsql as $guard$
-declare
-    previous bigint;
 begin
     -- the number is drawn when the row of public.orders is found, so under the lock that its step took
-    select pg_catalog.nextval('public.order_events_sequence'), pg_catalog.pg_current_xact_id(), coalesce(e.sequence, 0)
-      into new.sequence, new.transaction_id, previous
+    select pg_catalog.nextval('public.order_events_sequence'), pg_catalog.pg_current_xact_id() into new.sequence, new.transaction_id
       from public.orders o
-      left join public.order_events e on e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) (o.version operator(pg_catalog.-) 1)
      where o.order_id operator(pg_catalog.=) new.order_id and o.version operator(pg_catalog.=) new.version
-       and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
-       and (e.sequence is not null or new.version operator(pg_catalog.=) 1);
-    if previous operator(pg_catalog.<) new.sequence then
+       and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid;
+    if found then
         return new;
     end if;
     perform public.order_events_guard_check(new.order_id, new.version);
     new.sequence := pg_catalog.nextval('public.order_events_sequence');
     new.transaction_id := pg_catalog.pg_current_xact_id();
-    -- a sequence behind its table: after a copy by logical replication, which leaves sequences out
-    if exists (select from public.order_events e where e.order_id operator(pg_catalog.=) new.order_id and e.sequence operator(pg_catalog.>=) new.sequence) then
-        raise exception using errcode = 'check_violation', constraint = 'order_events_sequence_moves_on', table = 'order_events', schema = 'public',
-            message = 'order_events: the sequence number is the database''s to give, and above all earlier ones';
-    end if;
     return new;
 end $guard$;
 create or replace trigger order_events_guard_insert before insert on public.order_events

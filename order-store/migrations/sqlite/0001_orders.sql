@@ -113,9 +113,9 @@ create table order_events (
 ) strict;
 
 -- The rules of orders: the event closes the version.
---   1. A row starts at version 1 and steps by exactly 1. A final state never steps.
+--   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
 --   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version, after its predecessor, and takes the next sequence number.
+--   3. An event stands at the present version and takes the next sequence number.
 --   4. A commit needs the event of the present version (PRAGMA foreign_keys = ON).
 -- The legal order is: step, change, append. A refusal's text begins with the name of the rule.
 
@@ -135,6 +135,9 @@ create trigger orders_guard_update before update on orders begin
      where new.order_id is not old.order_id;
     select raise(abort, 'orders_version_steps_by_one: orders: the version steps up by exactly 1')
      where new.version is not old.version and new.version is not old.version + 1;
+    select raise(abort, 'orders_version_has_event: orders: the present version has no event')
+     where new.version is old.version + 1
+       and not exists (select 1 from order_events e where e.order_id = old.order_id and e.version = old.version);
     select raise(abort, 'orders_changes_inside_a_step: orders: changes stand between the step of the version and its event')
      where new.version is old.version
        and exists (select 1 from order_events e where e.order_id = old.order_id and e.version = old.version);
@@ -180,15 +183,12 @@ create trigger order_items_guard_delete before delete on order_items begin
        where a.order_id = old.order_id);
 end;
 
--- order_events: an event closes the present version, once, after the version before. No row changes or goes.
+-- order_events: an event closes the present version, once. No row changes or goes.
 create trigger order_events_guard_insert before insert on order_events begin
     select raise(abort, 'order_events_one_per_version: order_events: this version has its event')
      where exists (select 1 from order_events e where e.order_id = new.order_id and e.version = new.version);
     select raise(abort, 'order_events_at_present_version: order_events: an event is inserted at the present version, by the transaction that stepped it')
      where not exists (select 1 from orders a where a.order_id = new.order_id and a.version = new.version);
-    select raise(abort, 'order_events_follows_predecessor: order_events: the version before has no event')
-     where new.version > 1
-       and not exists (select 1 from order_events e where e.order_id = new.order_id and e.version = new.version - 1);
     select raise(abort, 'order_events_event_id_is_unique: order_events: this event id is taken')
      where exists (select 1 from order_events e where e.event_id = new.event_id);
     select raise(abort, 'order_events_sequence_moves_on: order_events: the sequence number is the database''s to give, and above all earlier ones')
