@@ -7,4 +7,7 @@ mod attacks;
 mod legal;
 mod library;
 mod oracle;
+mod privileges;
+mod races;
+mod unsafe_guards;
 mod world;

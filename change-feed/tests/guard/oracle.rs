@@ -44,7 +44,7 @@ pub(crate) async fn violations(session: &mut Session) -> Vec<Violation> {
     let events = session
         .rows(&format!(
             "select cast(order_id as text), cast(version as text), cast(sequence as text), event_type, {payload}
-               from order_events order by order_id, version, sequence"
+               from order_events e order by e.order_id, e.version, e.sequence"
         ))
         .await;
     let items =
@@ -136,4 +136,70 @@ fn text(row: &Texts, column: usize) -> &str {
 
 fn number(row: &Texts, column: usize) -> i64 {
     text(row, column).parse().expect("a number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(columns: &[&str]) -> Texts {
+        columns.iter().map(|text| (!text.is_empty()).then(|| (*text).to_owned())).collect()
+    }
+
+    /// One order `a` at version 3 with the item `x`, and its history: created, `x` added, `y` added and removed.
+    fn judged(change: impl FnOnce(&mut Vec<Texts>, &mut Vec<Texts>, &mut Vec<Texts>)) -> Vec<Violation> {
+        let mut orders = vec![row(&["a", "4", "open"])];
+        let mut events = vec![
+            row(&["a", "1", "10", "created", ""]),
+            row(&["a", "2", "20", "added", "x"]),
+            row(&["a", "3", "30", "added", "y"]),
+            row(&["a", "4", "40", "removed", "y"]),
+        ];
+        let mut items = vec![row(&["a", "x"])];
+        change(&mut orders, &mut events, &mut items);
+        judge(&orders, &events, &items)
+    }
+
+    fn set(rows: &mut [Texts], row: usize, column: usize, text: &str) {
+        rows[row][column] = Some(text.to_owned());
+    }
+
+    #[test]
+    fn a_whole_history_has_no_violation() {
+        assert_eq!(judged(|_, _, _| {}), []);
+    }
+
+    #[test]
+    fn each_violation_is_seen() {
+        let a = || "a".to_owned();
+        let one = |change: fn(&mut Vec<Texts>, &mut Vec<Texts>, &mut Vec<Texts>)| judged(change);
+        assert_eq!(one(|_, events, _| drop(events.remove(0))), [Violation::Hole { order: a(), version: 1 }]);
+        assert_eq!(
+            one(|orders, _, _| set(orders, 0, 1, "5")),
+            [Violation::HeadWithoutEvent { order: a(), version: 5 }]
+        );
+        assert_eq!(
+            one(|_, events, _| events.push(row(&["a", "5", "50", "changed", ""]))),
+            [Violation::EventWithoutVersion { order: a(), version: 5 }]
+        );
+        assert_eq!(
+            one(|_, events, _| events.push(row(&["b", "1", "50", "created", ""]))),
+            [Violation::EventWithoutVersion { order: "b".to_owned(), version: 1 }]
+        );
+        assert_eq!(one(|_, events, _| set(events, 2, 2, "15")), [Violation::Inversion { order: a(), version: 3 }]);
+        let (told, found) = (vec!["x".to_owned()], vec!["x".to_owned(), "z".to_owned()]);
+        assert_eq!(
+            one(|_, _, items| items.push(row(&["a", "z"]))),
+            [Violation::ItemsWithoutEvent { order: a(), told, found }]
+        );
+        assert_eq!(
+            one(|orders, _, _| set(orders, 0, 2, "cancelled")),
+            [Violation::StateWithoutEvent { order: a(), told: "open".to_owned(), found: "cancelled".to_owned() }]
+        );
+        let ended = one(|orders, events, _| {
+            set(orders, 0, 2, "cancelled");
+            set(events, 2, 3, "cancelled");
+        });
+        assert_eq!(ended, [Violation::EventAfterTheEnd { order: a(), version: 4 }]);
+    }
 }
