@@ -115,6 +115,7 @@ impl<S: Source, P: Publisher> Relay<S, P> {
                 return Ok(self.stopped(&memory));
             };
             memory.rejections.rewind();
+            memory.captured.rewind();
             match setback {
                 Setback::Rewind => {}
                 Setback::Again { side, cause } => {
@@ -208,25 +209,35 @@ impl Memory {
     }
 }
 
-/// How far any session has captured.
+/// How far the last session that captured anything has captured.
+///
+/// A session that begins captures again what the one before had captured and not published, and a source may divide it into
+/// other runs with other positions: the two can't be compared.
 #[derive(Debug, Default)]
 pub(super) struct Captured {
     through: Option<Position>,
     /// The last run was a piece of a transaction.
     continues: bool,
+    /// All this is of an earlier session.
+    outdated: bool,
 }
 
 impl Captured {
     pub(super) fn note(&mut self, end: &End) {
+        if std::mem::take(&mut self.outdated) {
+            self.through = None;
+        }
         match end {
             End::Continues => self.continues = true,
             End::Complete(position) => {
                 self.continues = false;
-                if self.through.as_ref().is_none_or(|through| through < position) {
-                    self.through = Some(position.clone());
-                }
+                self.through = Some(position.clone());
             }
         }
+    }
+
+    fn rewind(&mut self) {
+        self.outdated = true;
     }
 
     fn all_within(&self, published: &Position) -> bool {

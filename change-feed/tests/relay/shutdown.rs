@@ -1,9 +1,12 @@
 //! What a shutdown finishes, and what it leaves to the next relay.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use change_feed::judge::Delivery;
-use change_feed::{Position, RelayOptions, RelayState};
+use change_feed::source::{Elected, MemorySource};
+use change_feed::{Changes, Checkpoint, End, Position, RelayOptions, RelayState, Source, SourceError};
 
 use crate::scripted::{Fault, Script, Scripted};
 use crate::world::{World, quick, within};
@@ -123,4 +126,62 @@ async fn nothing_of_a_transaction_that_will_not_be_complete_is_begun_in_a_shutdo
     assert_eq!(world.published_keys(), ["a1"]);
     world.finish(Delivery::AtLeastOnce).await;
     world.assert_clean(Delivery::ExactlyOnce, "nothing came twice");
+}
+
+/// Numbers its runs, as a poller does: in tens when it is started for the first time, one by one from then on, as if the same
+/// changes came in fewer runs.
+struct Numbering {
+    inner: MemorySource,
+    starts: AtomicU64,
+    run: AtomicU64,
+}
+
+#[async_trait]
+impl Source for Numbering {
+    async fn elect(&self) -> Result<Elected, SourceError> {
+        self.inner.elect().await
+    }
+
+    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+        self.starts.fetch_add(1, Ordering::Relaxed);
+        self.run.store(after.major(), Ordering::Relaxed);
+        let inside = after.tail().map_or(Ok(Position::ORIGIN), str::parse);
+        self.inner.start(&inside.expect("a position of the inner source")).await
+    }
+
+    async fn next(&self) -> Result<Changes, SourceError> {
+        let mut run = self.inner.next().await?;
+        let step = if self.starts.load(Ordering::Relaxed) == 1 { 10 } else { 1 };
+        let number = self.run.fetch_add(step, Ordering::Relaxed) + step;
+        for (minor, change) in (0..).zip(&mut run.changes) {
+            change.position = Position::new('n', number, minor);
+        }
+        if let End::Complete(inside) = &run.end {
+            run.end = End::Complete(Position::new('n', number, u64::MAX).with_tail(inside.to_string()));
+        }
+        Ok(run)
+    }
+
+    async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
+        self.inner.acknowledge(checkpoint).await
+    }
+}
+
+#[tokio::test]
+async fn what_was_captured_in_vain_and_then_published_in_fewer_runs_is_not_left_behind() {
+    let world = World::loaded();
+    let script = Script::new();
+    script.fail("publish", Fault::Away);
+    let source = Numbering { inner: world.source(), starts: AtomicU64::new(0), run: AtomicU64::new(0) };
+    let relay = world.relay(source, Scripted::new(world.transactional(), &script));
+    let handle = relay.handle();
+    let shutdown = async {
+        handle.wait_until(|status| matches!(status.state, RelayState::Retrying { .. })).await;
+        script.heal();
+        world.broker.wait_for_records(crate::world::TOPIC, world.database.changes().len()).await;
+        crate::world::settle().await;
+    };
+    let stopped = within(relay.run(shutdown)).await.expect("no fault");
+    assert!(stopped.drained, "{}", stopped.position);
+    world.assert_clean(Delivery::ExactlyOnce, "after a shutdown");
 }
