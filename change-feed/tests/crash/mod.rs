@@ -1,0 +1,27 @@
+//! Relays as real processes on real servers, and what happens to them: killed, frozen, doubled, cut off from their
+//! servers, while writers write. The judge says what became of the promises.
+//!
+//! ```text
+//!  8 writers ─▶ database ─▶ relay process ─▶ Kafka ─▶ topic ─┐
+//!               │           kill -9, freeze                   ├─▶ judge
+//!               └─ servers: stop, kill ─┘    └────────────────┘
+//!  outbox, read when all is over: the truth ──────────────────┘
+//! ```
+//!
+//! What a writer was told does not matter: what the outbox holds in the end is what should be in the topic. Each scenario
+//! prints a report line with its counts and its seed; `CRASH_SEED` repeats the choices of a run, though not its timing.
+
+mod assignment;
+mod flaw;
+mod ledger;
+mod load;
+mod patience;
+mod process;
+mod relay;
+mod scenarios;
+mod servers;
+mod topic;
+mod world;
+
+pub(crate) use assignment::{Capture, Mode};
+pub(crate) use scenarios::{Fault, drains_when_told, freezes, kills, outages, shows_its_flaw, standbys};

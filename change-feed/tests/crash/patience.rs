@@ -1,0 +1,26 @@
+//! Waiting for what must happen.
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything that happens at all takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Looks again and again until there is something. If nothing ever comes, fails with what the last look said and with
+/// what `report` says.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+    report: impl FnOnce() -> String,
+) -> T {
+    let start = Instant::now();
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(last) if start.elapsed() > PATIENCE => {
+                panic!("not within {PATIENCE:?}: {what}: {last}\n{}", report());
+            }
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
+        }
+    }
+}

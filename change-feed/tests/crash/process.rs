@@ -1,0 +1,123 @@
+//! A relay process, as its test holds it.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
+
+use super::assignment::{ASSIGNMENT, Assignment};
+use super::patience::eventually;
+use super::relay::{STATUS, State, Status};
+
+/// The test that is a relay when it is told so.
+pub(crate) const RELAY_TEST: &str = "a_relay_process_drains_when_it_is_told_to_end";
+/// How much of a log a failure shows.
+const LOG_TAIL_BYTES: usize = 4_000;
+
+/// A relay process. It is killed when this is dropped.
+pub(crate) struct RelayProcess {
+    pub(crate) name: String,
+    child: Child,
+    pid: Pid,
+    status: watch::Receiver<Status>,
+    log: PathBuf,
+}
+
+impl RelayProcess {
+    /// Starts this program again, as a relay.
+    pub(crate) fn start(assignment: &Assignment, folder: &Path, name: String) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let file = std::fs::File::create(&log).expect("a folder for logs");
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", RELAY_TEST, "--nocapture"])
+            .env(ASSIGNMENT, assignment.json())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("this program starts");
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("a process that runs");
+        let (said, status) = watch::channel(Status::default());
+        tokio::spawn(listen(child.stdout.take().expect("a pipe"), said));
+        Self { name, child, pid, status, log }
+    }
+
+    /// What it has said last.
+    pub(crate) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.status.borrow().state
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.state() == State::Running
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        assert!(!self.has_ended(), "it ended before it was killed: {}", self.report());
+        self.child.kill().await.expect("a process of ours");
+    }
+
+    /// Stops it as if its machine slept (SIGSTOP).
+    pub(crate) fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn wake(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Tells it to end (SIGTERM), and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let (name, log) = (self.name.clone(), self.log.clone());
+        let ended = async || match self.child.try_wait().expect("a process of ours") {
+            Some(status) => Ok(status),
+            None => Err(format!("{name} goes on")),
+        };
+        eventually("the relay ends when it is told to", ended, || tail(&log)).await
+    }
+
+    /// The code that it exited with; `None` while it runs.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        // A process that was killed by a signal has none.
+        self.child.try_wait().expect("a process of ours").map(|status| status.code().unwrap_or(-1))
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.exit_code().is_some()
+    }
+
+    /// What it said last, and the end of its log.
+    pub(crate) fn report(&self) -> String {
+        format!("{} said {:?}; its log ends:\n{}", self.name, self.status(), tail(&self.log))
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        // A process that ended keeps its id until it is asked for: no other one is hit.
+        assert!(!self.has_ended(), "it has ended: {}", self.report());
+        kill_process(self.pid, signal).expect("a process of ours");
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let log = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+}
+
+async fn listen(stdout: ChildStdout, said: watch::Sender<Status>) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some((_, json)) = line.split_once(STATUS) {
+            said.send_replace(serde_json::from_str(json).expect("a status"));
+        }
+    }
+}

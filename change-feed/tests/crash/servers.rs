@@ -1,0 +1,63 @@
+//! Servers of a test's own, which it may crash.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A PostgreSQL and a Kafka of a test's own, which it may crash. They end when this is dropped.
+pub(crate) struct Servers {
+    home: PathBuf,
+    pub(crate) database_url: String,
+    pub(crate) brokers: String,
+}
+
+/// The URL of the servers that all tests share.
+pub(crate) fn shared(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\""))
+}
+
+impl Servers {
+    pub(crate) async fn start(name: &str) -> Self {
+        let home = workspace().join("target/services-private").join(name);
+        services(&home, &["up"]).await;
+        let exports = services(&home, &["env"]).await;
+        let exported = |name: &str| {
+            let assignments = exports.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+            let mut values = assignments.filter(|(variable, _)| *variable == name);
+            values.next().unwrap_or_else(|| panic!("no {name} in {exports:?}")).1.to_owned()
+        };
+        Self { database_url: exported("DATABASE_URL"), brokers: exported("KAFKA_BROKERS"), home }
+    }
+
+    /// `stop`, `kill` or `start` of `postgres` or `kafka`.
+    pub(crate) async fn tell(&self, command: &str, server: &str) {
+        services(&self.home, &[command, server]).await;
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // After a failure the logs stay. Nothing is checked here: a second panic would hide the first.
+        let last: &[&str] = if std::thread::panicking() { &["down"] } else { &["down", "--delete"] };
+        let _: std::io::Result<Output> = command(&self.home, last).output();
+    }
+}
+
+async fn services(home: &Path, arguments: &[&str]) -> String {
+    let mut command = command(home, arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it does not panic");
+    let output = output.expect("scripts/services");
+    assert!(output.status.success(), "scripts/services {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(workspace().join("scripts/services"));
+    command.args(arguments).env("SERVICES_HOME", home);
+    command
+}
+
+fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("the package is a folder of the workspace").to_owned()
+}

@@ -1,0 +1,85 @@
+//! The topic, read again and again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use change_feed::EventId;
+use change_feed::consumer::{KafkaReader, ReaderError, ReceivedEvent};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use tokio::time::timeout;
+
+/// How long a broker may take to answer before it counts as away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a `read_committed` reader sees of a topic, read again and again.
+pub(crate) struct Topic {
+    brokers: String,
+    name: String,
+    reader: Option<KafkaReader>,
+    pub(crate) events: Vec<ReceivedEvent>,
+    pub(crate) seen: HashSet<EventId>,
+}
+
+impl Topic {
+    pub(crate) fn new(brokers: &str, name: &str) -> Self {
+        let (events, seen) = (Vec::new(), HashSet::new());
+        Self { brokers: brokers.to_owned(), name: name.to_owned(), reader: None, events, seen }
+    }
+
+    /// Reads what is committed now, or says why it can't be read at present.
+    pub(crate) async fn read_on(&mut self) -> Result<(), String> {
+        match self.try_read_on().await {
+            Ok(()) => Ok(()),
+            Err(error @ (ReaderError::NoTopic(_) | ReaderError::Unavailable(_))) => Err(error.to_string()),
+            Err(error) => panic!("the topic can't be read: {error}"),
+        }
+    }
+
+    async fn try_read_on(&mut self) -> Result<(), ReaderError> {
+        if let Some(reader) = &mut self.reader {
+            reader.mark_end().await?;
+        } else {
+            self.reader = Some(KafkaReader::builder(&self.brokers, self.name.as_str()).open().await?);
+        }
+        let reader = self.reader.as_mut().expect("it was opened");
+        // A reader waits for a broker that is away. Dropping its call loses nothing.
+        while let Ok(next) = timeout(ANSWER_TIMEOUT, reader.next_before_end()).await {
+            let Some(received) = next? else { return Ok(()) };
+            self.seen.insert(received.event.event_id());
+            self.events.push(received.event);
+        }
+        Ok(())
+    }
+
+    /// Whether every transaction that was begun is committed or aborted, so that nothing hides behind an open one.
+    pub(crate) async fn is_decided(&self) -> Result<(), String> {
+        let (brokers, name) = (self.brokers.clone(), self.name.clone());
+        let asked = tokio::task::spawn_blocking(move || is_decided(&brokers, &name));
+        match asked.await.expect("it does not panic") {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("a transaction is open".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A `read_committed` client is told the last stable offset as a partition's end, any other the high watermark.
+fn is_decided(brokers: &str, topic: &str) -> KafkaResult<bool> {
+    let [stable, all] = ["read_committed", "read_uncommitted"].map(|isolation| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("group.id", "crash-tests").set("isolation.level", isolation);
+        config.create::<BaseConsumer>()
+    });
+    let (stable, all) = (stable?, all?);
+    let metadata = stable.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    for partition in partitions.map(|partition| partition.id()) {
+        let end = |client: &BaseConsumer| client.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
+        if end(&stable)? != end(&all)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,61 @@
+//! Relays and servers crash under load: the quick version. `long_crash_recovery` does the same at length.
+
+mod crash;
+
+use crash::{Capture, Fault, Mode};
+
+#[test]
+fn a_relay_process_drains_when_it_is_told_to_end() {
+    crash::drains_when_told();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_killed_at_random_moments_publishes_each_change_of_postgres_once() {
+    crash::kills(Capture::PostgresPoll, Mode::Transactional, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_killed_at_random_moments_publishes_each_change_of_sqlite_once() {
+    crash::kills(Capture::Sqlite, Mode::Transactional, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_transactions_a_killed_relay_repeats_and_loses_nothing_of_postgres() {
+    crash::kills(Capture::PostgresPoll, Mode::Idempotent, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_transactions_a_killed_relay_repeats_and_loses_nothing_of_sqlite() {
+    crash::kills(Capture::Sqlite, Mode::Idempotent, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_relays_on_postgres_is_active_and_the_other_takes_over() {
+    crash::standbys(Capture::PostgresPoll, Mode::Transactional, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_relays_on_sqlite_is_active_and_the_other_takes_over() {
+    crash::standbys(Capture::Sqlite, Mode::Transactional, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_relay_on_postgres_steps_back_when_it_wakes_up() {
+    crash::freezes(Capture::PostgresPoll, Mode::Transactional, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_relay_on_sqlite_goes_on_when_it_wakes_up() {
+    crash::freezes(Capture::Sqlite, Mode::Transactional, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lag_returns_to_nothing_after_each_outage() {
+    let faults = [Fault::BrokerStopped, Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
+    crash::outages(Capture::PostgresPoll, Mode::Transactional, &faults, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_that_are_broken_on_purpose_are_seen_to_fail() {
+    crash::shows_its_flaw(Capture::PostgresPoll).await;
+}

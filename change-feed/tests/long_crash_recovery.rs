@@ -1,0 +1,75 @@
+//! Relays and servers crash under load: at length. `crash_recovery` is the quick version.
+
+mod crash;
+
+use crash::{Capture, Fault, Mode};
+
+const KILLS: u32 = 40;
+const FAIL_OVERS: u32 = 15;
+const FREEZES: u32 = 5;
+const ROUNDS: u32 = 4;
+const EVERY_FAULT: [Fault; 4] =
+    [Fault::BrokerStopped, Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
+
+#[test]
+fn a_relay_process_drains_when_it_is_told_to_end() {
+    crash::drains_when_told();
+}
+
+/// A test of one scenario for each database and each mode of Kafka.
+macro_rules! on_each_pair {
+    ($($scenario:ident($capture:ident, $mode:ident) => $run:expr;)+) => {$(
+        mod $scenario {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn from_postgres_in_transactions() {
+                let ($capture, $mode) = (Capture::PostgresPoll, Mode::Transactional);
+                $run.await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn from_postgres_without_transactions() {
+                let ($capture, $mode) = (Capture::PostgresPoll, Mode::Idempotent);
+                $run.await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn from_sqlite_in_transactions() {
+                let ($capture, $mode) = (Capture::Sqlite, Mode::Transactional);
+                $run.await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn from_sqlite_without_transactions() {
+                let ($capture, $mode) = (Capture::Sqlite, Mode::Idempotent);
+                $run.await;
+            }
+        }
+    )+};
+}
+
+on_each_pair! {
+    a_relay_is_killed_at_random_moments(capture, mode) => crash::kills(capture, mode, KILLS);
+    the_active_one_of_two_relays_is_killed(capture, mode) => crash::standbys(capture, mode, FAIL_OVERS);
+    the_active_one_of_two_relays_is_frozen_and_wakes_up(capture, mode) => crash::freezes(capture, mode, FREEZES);
+    servers_go_away_and_come_back(capture, mode) => crash::outages(capture, mode, faults(capture), ROUNDS);
+}
+
+/// A file has no server that goes away.
+fn faults(capture: Capture) -> &'static [Fault] {
+    match capture {
+        Capture::PostgresPoll => &EVERY_FAULT,
+        Capture::Sqlite => &EVERY_FAULT[..2],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_postgres() {
+    crash::shows_its_flaw(Capture::PostgresPoll).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_sqlite() {
+    crash::shows_its_flaw(Capture::Sqlite).await;
+}
