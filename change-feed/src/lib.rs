@@ -15,6 +15,8 @@
 
 #[cfg(feature = "relay")]
 mod change;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "relay")]
 pub mod consumer;
 #[cfg(feature = "relay")]

@@ -1,0 +1,103 @@
+//! The suite of sources on an outbox of PostgreSQL that is polled, written through the guard.
+
+#![cfg(all(feature = "conformance", feature = "postgres"))]
+
+use async_trait::async_trait;
+use change_feed::conformance::source::{self, Capabilities, Database, NewEvent, SourceHarness, Writer};
+use change_feed::conformance::{HarnessError, NotConforming};
+use change_feed::outbox::{Event, Guard};
+use change_feed::{FeedName, PostgresPollSource, Source};
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres};
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_polled_outbox_of_postgresql_keeps_the_contract_of_a_source() -> Result<(), NotConforming> {
+    let report = source::run(&Server).await.into_result()?;
+    // Transaction ids are of the whole server: another database of it is no shorter.
+    assert!(report.not_applicable().eq(["position-past-the-end-is-refused"]), "{report}");
+    Ok(())
+}
+
+struct Server;
+
+#[async_trait]
+impl SourceHarness for Server {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new().concurrent_writers().tells_transactions()
+    }
+
+    async fn database(&self) -> Result<Box<dyn Database>, HarnessError> {
+        let url = std::env::var("DATABASE_URL").map_err(|_| {
+            "DATABASE_URL is not set: run scripts/test, or eval \"$(scripts/services env)\" after scripts/services up"
+        })?;
+        let server: PgConnectOptions = url.parse()?;
+        let name = format!("conformance_{}", Uuid::now_v7().simple());
+        let mut connection = server.connect().await?;
+        connection.execute(AssertSqlSafe(format!("create database {name}"))).await?;
+        connection.close().await?;
+        let options = server.database(&name).disable_statement_logging();
+        let pool = PgPoolOptions::new().max_connections(6).connect_with(options.clone()).await?;
+        pool.execute("create table carts (cart_id uuid primary key, version bigint not null)").await?;
+        guard().install(&mut *pool.acquire().await?).await?;
+        Ok(Box::new(Carts { pool, url: options.to_url_lossy().to_string() }))
+    }
+}
+
+fn guard() -> Guard {
+    Guard::new("carts").key("cart_id").outbox("cart_events")
+}
+
+struct Carts {
+    pool: PgPool,
+    url: String,
+}
+
+#[async_trait]
+impl Database for Carts {
+    async fn source(&self, feed: &FeedName) -> Result<Box<dyn Source>, HarnessError> {
+        let builder = PostgresPollSource::builder(&self.url, feed).outbox(guard().outbox_table());
+        Ok(Box::new(builder.connect().await?))
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Writer>, HarnessError> {
+        Ok(Box::new(Transaction(self.pool.begin().await?)))
+    }
+}
+
+struct Transaction(sqlx::Transaction<'static, Postgres>);
+
+#[async_trait]
+impl Writer for Transaction {
+    async fn append(&mut self, events: &[NewEvent]) -> Result<(), HarnessError> {
+        let guard = guard();
+        for event in events {
+            let key: Uuid = event.key.parse()?;
+            if event.version == 1 {
+                let new = sqlx::query("insert into carts (cart_id, version) values ($1, 1)").bind(key);
+                new.execute(&mut *self.0).await?;
+            } else {
+                guard.begin(&mut *self.0, key).await?;
+            }
+            let payload: Value = serde_json::from_str(&event.payload)?;
+            let version = i64::try_from(event.version)?;
+            let mut appended = Event::new(&event.event_type, key, version, &payload)
+                .with_id(*event.event_id.as_uuid())
+                .occurred_at(event.occurred_at);
+            if let Some(traceparent) = &event.traceparent {
+                appended = appended.traceparent(traceparent);
+            }
+            guard.append(&mut *self.0, appended).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), HarnessError> {
+        Ok(self.0.commit().await?)
+    }
+
+    async fn roll_back(self: Box<Self>) -> Result<(), HarnessError> {
+        Ok(self.0.rollback().await?)
+    }
+}
