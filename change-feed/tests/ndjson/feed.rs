@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use change_feed::publisher::{KeptPosition, NdjsonPublisher, Resume, Resumed};
 use change_feed::{
@@ -9,6 +10,7 @@ use change_feed::{
     PublishError, Publisher, PublisherIdentity, Router, SourceIdentity,
 };
 use serde_json::Value;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 /// A feed of numbered events: the event with number n is version n of one key.
@@ -34,9 +36,29 @@ impl Feed {
 
     /// Resumes, and says which number is the last that the publisher keeps.
     pub(crate) async fn last(&self, publisher: &NdjsonPublisher) -> u64 {
-        match self.resume(publisher).await.expect("resumed").position {
+        match self.resume_in_turn(publisher).await.expect("resumed").position {
             KeptPosition::At(kept) => kept.position.major(),
             _ => 0,
+        }
+    }
+
+    /// Why the publisher doesn't resume.
+    pub(crate) async fn refused(&self, publisher: &NdjsonPublisher) -> PublishError {
+        self.resume_in_turn(publisher).await.expect_err("refused")
+    }
+
+    /// Waits for the file as a relay does: a child that another test forks holds every lock of this
+    /// process for the moment until it runs its own program.
+    async fn resume_in_turn(&self, publisher: &NdjsonPublisher) -> Result<Resumed, PublishError> {
+        let began = Instant::now();
+        loop {
+            match self.resume(publisher).await {
+                Err(PublishError::Transient(cause)) if cause.to_string().contains("locking") => {
+                    assert!(began.elapsed() < Duration::from_secs(60), "{cause}");
+                    sleep(Duration::from_millis(1)).await;
+                }
+                resumed => return resumed,
+            }
         }
     }
 

@@ -32,7 +32,8 @@ async fn what_continues_is_open_until_its_end_and_cut_off_at_a_resume() {
     let (folder, feed) = (folder(), Feed::new("numbers"));
     let path = folder.path().join("numbers.ndjson");
     let publisher = NdjsonPublisher::file(&path);
-    assert_eq!(feed.resume(&publisher).await.expect("resumed").position, KeptPosition::NotYet);
+    let resumed = feed.resume(&publisher).await.expect("nobody has held it before");
+    assert_eq!(resumed.position, KeptPosition::NotYet);
     feed.publish(&publisher, 1..=3, false).await.expect("taken");
     assert_eq!(numbers(&read(&path)), (vec![], vec![1, 2, 3]));
     assert_eq!(feed.last(&publisher).await, 0);
@@ -96,7 +97,7 @@ async fn a_file_of_another_feed_or_database_is_left_alone() {
     let copy = Feed { source: SourceIdentity::new("numbers", "a copy", "events"), ..Feed::new("numbers") };
     let forgetful = Feed { enrolled: None, ..Feed::new("numbers") };
     for stranger in [Feed::new("others"), copy, forgetful] {
-        let refused = stranger.resume(&NdjsonPublisher::file(&path)).await.expect_err("closed");
+        let refused = stranger.refused(&NdjsonPublisher::file(&path)).await;
         assert!(
             matches!(refused, PublishError::Closed(Mismatch::Differs { .. } | Mismatch::Forgotten { .. })),
             "{refused:?}"
