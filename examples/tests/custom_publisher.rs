@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use webhook::Webhook;
 
 /// What the receiver takes at most.
-const LIMIT_BYTES: usize = 4096;
+const LIMIT_BYTES: usize = 2 << 20;
 
 #[tokio::test]
 async fn a_webhook_keeps_the_contract_of_a_publisher() -> Result<(), NotConforming> {
