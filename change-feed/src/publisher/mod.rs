@@ -66,6 +66,7 @@ pub struct Resume<'a> {
     source: &'a SourceIdentity,
     checkpoint: Option<&'a Checkpoint>,
     topics: &'a [Arc<str>],
+    is_newly_elected: bool,
 }
 
 impl<'a> Resume<'a> {
@@ -77,7 +78,21 @@ impl<'a> Resume<'a> {
         checkpoint: Option<&'a Checkpoint>,
         topics: &'a [Arc<str>],
     ) -> Self {
-        Self { feed, source, checkpoint, topics }
+        Self { feed, source, checkpoint, topics, is_newly_elected: false }
+    }
+
+    /// The same, of a relay that has won an election since it last resumed this publisher.
+    #[must_use]
+    pub fn newly_elected(self) -> Self {
+        Self { is_newly_elected: true, ..self }
+    }
+
+    /// Whether the relay has won an election since it last resumed this publisher.
+    ///
+    /// A relay that was replaced, and is elected again when the other one has gone, takes the feed back. One that has
+    /// held its election all the time and yet finds another in its place must not: there are two elections.
+    pub fn is_newly_elected(&self) -> bool {
+        self.is_newly_elected
     }
 
     /// The feed.

@@ -145,7 +145,7 @@ impl<S: Source, P: Publisher> Relay<S, P> {
         let beginning = tokio::select! {
             biased;
             () = shutdown.as_mut() => return Ok(()),
-            beginning = establish(self, memory.published.as_ref()) => beginning?,
+            beginning = establish(self, memory) => beginning?,
         };
         memory.published = Some(beginning.checkpoint.clone());
         let began = Instant::now();
@@ -186,6 +186,8 @@ pub(super) struct Memory {
     pub(super) captured: Captured,
     /// Through which checkpoint this relay has published.
     pub(super) published: Option<Checkpoint>,
+    /// Whether an election was won that the publisher has not heard of.
+    pub(super) newly_elected: bool,
 }
 
 impl Memory {
@@ -205,6 +207,7 @@ impl Memory {
             rejections: Rejections::default(),
             captured: Captured::default(),
             published: None,
+            newly_elected: false,
         }
     }
 }

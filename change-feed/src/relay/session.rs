@@ -2,6 +2,7 @@
 
 use tracing::info;
 
+use super::run::Memory;
 use super::setback::Setback;
 use super::status::RelayState;
 use super::{LOG, Relay, RelayError};
@@ -20,23 +21,27 @@ pub(super) struct Beginning {
 /// Becomes the active relay, shuts out earlier ones, proves that source and publisher still belong
 /// together, and starts the source where the publisher stands.
 ///
-/// `published` is what this relay itself has published in an earlier session.
+/// `memory` is what this relay knows from its earlier sessions.
 pub(super) async fn establish<S: Source, P: Publisher>(
     relay: &Relay<S, P>,
-    published: Option<&Checkpoint>,
+    memory: &mut Memory,
 ) -> Result<Beginning, Setback> {
     let Relay { feed, source, router, publisher, board, .. } = relay;
     board.enter(RelayState::Standby);
     info!(target: LOG, %feed, "waiting for the election");
     let elected = source.elect().await?;
+    // Remembered until the publisher has heard of it.
+    memory.newly_elected |= elected.is_new;
     board.enter(RelayState::Starting);
     info!(target: LOG, %feed, database = %elected.identity.system, "elected");
     // Before anything is done at the publisher: a copied database must not disturb the feed of its original.
     check_source(feed, &elected).map_err(RelayError::from)?;
     let topics = router.topics();
     let request = Resume::new(feed, &elected.identity, elected.checkpoint.as_ref(), &topics);
+    let request = if memory.newly_elected { request.newly_elected() } else { request };
     let resumed = publisher.resume(&request).await?;
-    let beginning = compare(feed, elected, resumed, published).map_err(RelayError::from)?;
+    memory.newly_elected = false;
+    let beginning = compare(feed, elected, resumed, memory.published.as_ref()).map_err(RelayError::from)?;
     let checkpoint = &beginning.checkpoint;
     // Started before it is enrolled: what the source refuses as not its own must not be stored there.
     source.start(&checkpoint.position).await?;

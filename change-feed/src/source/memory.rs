@@ -292,6 +292,7 @@ impl Source for MemorySource {
             let moved = self.database.shared.moved.notified();
             {
                 let mut history = self.database.history();
+                let is_new = !history.elected.contains_key(&self.feed);
                 let holder = *history.elected.entry(self.feed.clone()).or_insert(self.id);
                 if holder == self.id {
                     return Ok(Elected {
@@ -301,6 +302,7 @@ impl Source for MemorySource {
                             captures: OUTBOX.to_owned(),
                         },
                         checkpoint: history.checkpoints.get(&self.feed).cloned(),
+                        is_new,
                     });
                 }
             }

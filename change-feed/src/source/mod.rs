@@ -86,12 +86,20 @@ pub struct Elected {
     pub identity: SourceIdentity,
     /// What was last acknowledged for the feed; `None` if the feed is new here.
     pub checkpoint: Option<Checkpoint>,
+    /// Whether this call has won the election; false where it was won before and has been held since.
+    pub is_new: bool,
 }
 
 impl Elected {
-    /// Elected at this source, with what it stores of the feed.
+    /// Newly elected at this source, with what it stores of the feed.
     pub fn new(identity: SourceIdentity, checkpoint: Option<Checkpoint>) -> Self {
-        Self { identity, checkpoint }
+        Self { identity, checkpoint, is_new: true }
+    }
+
+    /// The same, of an election that was won before and has been held since.
+    #[must_use]
+    pub fn still_held(self) -> Self {
+        Self { is_new: false, ..self }
     }
 }
 

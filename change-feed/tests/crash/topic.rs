@@ -32,7 +32,8 @@ impl Topic {
     pub(crate) async fn read_on(&mut self) -> Result<(), String> {
         match self.try_read_on().await {
             Ok(()) => Ok(()),
-            Err(error @ (ReaderError::NoTopic(_) | ReaderError::Unavailable(_))) => Err(error.to_string()),
+            Err(ReaderError::Unavailable(cause)) => Err(cause.to_string()),
+            Err(error @ ReaderError::NoTopic(_)) => Err(error.to_string()),
             Err(error) => panic!("the topic can't be read: {error}"),
         }
     }

@@ -85,10 +85,21 @@ impl Place {
         source: &SourceIdentity,
         topics: &[Arc<str>],
     ) -> Result<Resumed, PublishError> {
+        publisher.resume(&Resume::new(&self.feed, source, Some(&self.enrolled(source)), topics)).await
+    }
+
+    /// As a relay does that has won an election.
+    pub(crate) async fn resume_newly_elected(&self, publisher: &dyn Publisher) -> Resumed {
+        let (source, topics) = (self.source(), [Arc::clone(&self.topic)]);
+        let enrolled = self.enrolled(&source);
+        let request = Resume::new(&self.feed, &source, Some(&enrolled), &topics).newly_elected();
+        publisher.resume(&request).await.expect("the cluster is there")
+    }
+
+    fn enrolled(&self, source: &SourceIdentity) -> Checkpoint {
         let nowhere = PublisherIdentity::new("kafka-transactional", "");
         let identity = FeedIdentity::new(self.feed.clone(), Epoch::FIRST, source.clone(), nowhere);
-        let enrolled = Checkpoint::new(identity, Position::ORIGIN);
-        publisher.resume(&Resume::new(&self.feed, source, Some(&enrolled), topics)).await
+        Checkpoint::new(identity, Position::ORIGIN)
     }
 }
 

@@ -40,6 +40,23 @@ async fn a_relay_that_was_replaced_while_it_was_away_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_relay_that_was_replaced_and_is_elected_again_takes_the_feed_back() {
+    let place = Place::with_topic(1).await;
+    let first = place.transactional();
+    place.resume(&first).await;
+    let second = place.transactional();
+    let run = Run::new(&place, &place.resume(&second).await);
+    run.complete(&second, &[run.envelope("a", 1, "{}")], 1).await.expect("it has the feed");
+
+    // The second one is frozen, say, and the first one has stood by.
+    let resumed = place.resume_newly_elected(&first).await;
+    assert_eq!(position_of(&resumed), position(1));
+    run.complete(&first, &[run.envelope("a", 2, "{}")], 2).await.expect("it has the feed again");
+    run.complete(&second, &[], 2).await.expect_err("it was replaced");
+    assert_eq!(read_committed(&place.topic).len(), 2);
+}
+
+#[tokio::test]
 async fn a_transaction_that_the_cluster_gave_up_is_no_takeover() {
     let place = Place::with_topic(1).await;
     let builder = place.builder().transaction_timeout(Duration::from_secs(2));

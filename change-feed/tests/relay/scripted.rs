@@ -41,6 +41,7 @@ struct State {
     calls: Vec<&'static str>,
     faults: Vec<(At, Fault)>,
     largest_part: usize,
+    newly_elected: Vec<bool>,
 }
 
 enum At {
@@ -81,6 +82,11 @@ impl Script {
     /// The largest number of envelopes that `publish` was called with.
     pub(crate) fn largest_part(&self) -> usize {
         self.state().largest_part
+    }
+
+    /// For each call of `resume`: whether the relay said that it was newly elected.
+    pub(crate) fn newly_elected(&self) -> Vec<bool> {
+        self.state().newly_elected.clone()
     }
 
     fn note_part(&self, envelopes: usize) {
@@ -222,6 +228,7 @@ impl<P: Publisher> Publisher for Scripted<P> {
     }
 
     async fn resume(&self, request: &Resume<'_>) -> Result<Resumed, PublishError> {
+        self.script.state().newly_elected.push(request.is_newly_elected());
         let fault = self.script.call("resume").await;
         if let Some(fault) = fault.filter(|fault| *fault != Fault::AnswerLost) {
             return Err(publish_error(fault, 0));

@@ -87,6 +87,33 @@ async fn every_way_out_gives_the_election_up() {
 }
 
 #[tokio::test]
+async fn a_publisher_is_told_of_each_election_until_it_has_answered() {
+    let world = World::loaded();
+    // The first resume fails.
+    let script = Script::failing_at(1, Fault::Away);
+    let relay = world.relay(Scripted::new(world.source(), &script), Scripted::new(world.transactional(), &script));
+    let handle = relay.handle();
+    let shutdown = async {
+        handle.wait_until(|status| status.position >= world.database.end()).await;
+        script.fail("publish", Fault::AnswerLost);
+        world.database.commit(["a"]);
+        handle.wait_until(|status| matches!(status.state, RelayState::Retrying { .. })).await;
+        script.heal();
+        handle.wait_until(|status| status.position >= world.database.end()).await;
+        world.database.depose(&world.feed);
+        world.database.commit(["a"]);
+        handle.wait_until(|status| status.position >= world.database.end()).await;
+    };
+    within(relay.run(shutdown)).await.expect("no fault");
+    let told = script.newly_elected();
+    // A publisher that fails is resumed in the same election, however often.
+    assert!(
+        matches!(&told[..], [true, true, same @ .., true] if !same.is_empty() && !same.contains(&true)),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_session_makes_its_calls_in_the_order_that_is_safe() {
     let world = World::loaded();
     let script = Script::new();

@@ -201,8 +201,10 @@ impl Publisher for KafkaPublisher {
                 self.put_session(session);
                 Ok(resumed)
             }
-            Err(PublishError::Fenced) if self.has_claimed.load(Ordering::Acquire) => Err(self.judge_fencing().await),
-            // The feed was never this relay's: whoever has it is the older one, and is fenced next time.
+            Err(PublishError::Fenced) if self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected() => {
+                Err(self.judge_fencing().await)
+            }
+            // It is this relay's turn: whoever has the feed is the older one, and is fenced next time.
             Err(PublishError::Fenced) => {
                 Err(PublishError::transient("another relay of this feed started at the same time"))
             }

@@ -74,8 +74,9 @@ impl KafkaPublisher {
                 // claim of a relay that has taken over is decided.
                 let kept = self.positions.newest(cluster, &self.options.settings, Wait::No, deadline).await?;
                 let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
-                let had_it = self.has_claimed.load(Ordering::Acquire);
-                // To fence is to take over: a relay that was replaced while it was away must not.
+                // To fence is to take over: a relay that was replaced while it was away must not, unless it was
+                // elected again.
+                let had_it = self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected();
                 if had_it && holder.is_some_and(|holder| *holder != self.relay) {
                     return Err(PublishError::Fenced);
                 }

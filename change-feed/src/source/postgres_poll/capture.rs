@@ -65,7 +65,7 @@ impl Capture {
 
     /// What [`Task::Recall`] brought.
     pub(super) fn recalled(&mut self) -> Option<Elected> {
-        Some(Elected::new(self.identity.clone()?, self.checkpoint.take()))
+        Some(Elected::new(self.identity.clone()?, self.checkpoint.take()).still_held())
     }
 
     /// Waits until it is time for the next poll.

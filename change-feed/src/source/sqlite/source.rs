@@ -133,7 +133,7 @@ impl Source for SqliteOutboxSource {
         {
             let checkpoint = state::checkpoint(&now.pool, &self.feed).await?;
             let identity = now.identity.clone();
-            return Ok(Elected::new(identity, checkpoint));
+            return Ok(Elected::new(identity, checkpoint).still_held());
         }
         (*held, *capture) = (None, None);
         let pool = self.database.open().await?;
