@@ -12,7 +12,8 @@ pub(crate) enum Way {
     AfterTheLastNumber,
     /// `(transaction id, sequence) > last`, of what the present snapshot sees.
     AfterTheLastTransaction,
-    /// Below the snapshot's xmin, by transaction id and sequence: nothing is lost.
+    /// Below the snapshot's xmin, by transaction id and sequence: it loses nothing, but it inverts, and waits for any
+    /// transaction of the server.
     BelowTheOldestTransaction,
 }
 

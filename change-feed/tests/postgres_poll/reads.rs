@@ -42,13 +42,13 @@ impl Reads {
     }
 }
 
-/// A history of one cart, written past the trigger, as by 5,000 transactions long ago.
+/// A history of one cart, written past the trigger, as by 500 of the first transactions of the server.
 async fn with_history() -> (World, Position) {
     let world = World::new().await;
     let cart = world.carts(1).await[0];
     world.run("alter table cart_events disable trigger step").await;
     let insert = "insert into cart_events (sequence, cart_id, version, transaction_id)
-        select nextval('cart_events_numbers'), $1, n, (3 + n / 10)::text::xid8 from generate_series(1, $2) n";
+        select nextval('cart_events_numbers'), $1, n, (3 + n / 100)::text::xid8 from generate_series(1, $2) n";
     sqlx::query(insert).bind(cart).bind(HISTORY).execute(&world.pool).await.expect("a history");
     world.run("alter table cart_events enable trigger step").await;
     let source = world.started(&Position::ORIGIN).await;

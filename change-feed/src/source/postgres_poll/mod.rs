@@ -1,9 +1,10 @@
 //! PostgreSQL without replication rights: an outbox, polled by the difference of snapshots.
 //!
 //! ```text
-//!  snapshot n      sees  ███████████░░██░███                    ░ was still running
-//!  snapshot n + 1  sees  █████████████████████░████░
-//!  window n + 1        =            ▒▒  ▒   ▒▒ ▒▒▒▒              its rows, in the order of their sequence
+//!  transactions, by their ids     → → → → → → → → → → →
+//!  snapshot n      sees           ███████████░░██░███          ░ still running
+//!  snapshot n + 1  sees           █████████████████████░████░
+//!  window n + 1    =                         ▒▒  ▒   ▒▒ ▒▒▒▒
 //! ```
 //!
 //! A poll asks for the server's snapshot, which names the transactions that have ended. The **window** is what this
@@ -42,8 +43,9 @@
 //!
 //! An older state of the database, restored or failed over to, is noticed at the start where its transaction ids or its
 //! sequence end before the position, or another event stands where the last one stood: then the feed fails closed. A state that lost
-//! commits and has none of these marks is not noticed. A copied database (dump and restore, template) has
-//! another identity. Rows that were copied together with their `transaction_id` from another server are refused.
+//! commits and has none of these marks is not noticed. A copied database (dump and restore, template, `pg_upgrade`, a
+//! logical replica) has another identity, and the feed fails closed. Rows that were copied together with their
+//! `transaction_id` from another server are refused where that transaction has not begun here.
 
 mod builder;
 mod capture;

@@ -11,13 +11,14 @@ use crate::SourceError;
 /// What a connection of the poller asks of its session.
 ///
 /// - The plans: what a poll reads must not grow with the table, whatever the statistics say, so
-///   nothing but an index scan is left to choose.
+///   nothing but an index scan is left to choose; and compiling a plan takes longer than running it.
 /// - `row_security`: a policy that hides rows would lose events in silence; `off` makes it an error.
 /// - `synchronous_commit`: what the feed itself writes to take the log to the disk has to wait for it.
 /// - The keepalives: the server notices within half a minute that this machine is gone.
 const SESSION: &str = "
 set enable_seqscan = off;
 set enable_bitmapscan = off;
+set jit = off;
 set row_security = off;
 set synchronous_commit = on;
 set tcp_keepalives_idle = 10;
@@ -72,6 +73,10 @@ fn judge(error: sqlx::Error) -> SourceError {
             "42P01" | "42703" | "3F000" => "install the outbox (see change_feed::outbox::Guard), or name the right one",
             "28000" | "28P01" => "give the feed a role and a password that this server accepts",
             "3D000" => "name a database that exists",
+            // The rest of class 42: the server does not understand the statement, and never will.
+            code if code.starts_with("42") => {
+                "use PostgreSQL 14 or later; if it is, report this as a fault of change-feed"
+            }
             _ => return SourceError::transient(error),
         },
         sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => "mend the database's URL or its certificates",

@@ -208,7 +208,8 @@ impl Shared {
     fn lose(&self, capture: &mut Capture, error: SourceError) -> SourceError {
         self.generation.store(NOT_ELECTED, Ordering::SeqCst);
         *capture = Capture::new();
-        tracing::warn!(target: "change_feed::source", feed = %self.feed, %error, "the election is given up");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(target: "change_feed::source", feed = %self.feed, %error, cause, "the election is given up");
         error
     }
 }

@@ -81,8 +81,9 @@ impl Statements {
                     order by o.sequence limit $5
                 ) w order by w.sequence"
             ),
+            // PostgreSQL 14 has no max(xid8).
             lowest: format!(
-                "select min(f.sequence), max(f.transaction_id)::text, count(*) from (
+                "select min(f.sequence), max(f.transaction_id::text::numeric)::text, count(*) from (
                     select o.sequence, o.transaction_id from {table} o
                     where o.transaction_id >= $1::text::xid8 and o.transaction_id <= $2::text::xid8
                     order by o.transaction_id, o.sequence limit $3
