@@ -34,6 +34,8 @@ const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(1);
 const RECORDS_PER_TURN: usize = 256;
 /// How long an abandoned transaction may take to abort. The next start aborts it in any case.
 const ABORT_LIMIT: Duration = Duration::from_secs(3);
+/// How long the reports of records may take that are given up.
+const REPORTS_LIMIT: Duration = Duration::from_millis(500);
 /// A record whose estimated size is so much below its topic's limit is not measured.
 const UNMEASURED_BYTES: usize = 64 * 1024;
 /// The least time between the end of a record's life in the queue and that of its transaction.
@@ -151,11 +153,11 @@ impl Session {
         let first_tag = self.next_tag;
         let answer = self.publish_unjudged(part, deadline).await;
         let Err(error) = answer else { return Ok(()) };
-        // What became of the records tells more than the call that failed because of them.
-        match self.undelivered(first_tag) {
-            Some(told) if !matches!(error, PublishError::Rejected { .. }) => Err(told),
-            _ => Err(error),
+        if !matches!(error, PublishError::Transient(_)) {
+            return Err(error);
         }
+        // What became of the records tells more than the call that failed because of them.
+        Err(self.undelivered(first_tag).await.unwrap_or(error))
     }
 
     async fn publish_unjudged(&mut self, part: &Part<'_>, deadline: Deadline) -> Result<(), PublishError> {
@@ -315,12 +317,22 @@ impl Session {
     }
 
     /// Why records were not delivered, if any was not; of a part whose first tag is `first_tag`.
-    fn undelivered(&self, first_tag: usize) -> Option<PublishError> {
-        let producer = self.producer.as_ref()?;
-        // The others fail at once then, and the reports are complete.
-        if producer.context().has_failed() {
-            producer.purge(PurgeConfig::default().queue().inflight());
-            flush(producer.client(), Deadline::after(Duration::from_millis(500)));
+    async fn undelivered(&self, first_tag: usize) -> Option<PublishError> {
+        let producer = self.producer().ok()?;
+        if !producer.context().has_failed() {
+            return None;
+        }
+        producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
+        let reporting = Arc::clone(&producer);
+        let reports = within(Deadline::after(REPORTS_LIMIT), "wait for the reports of records", move |deadline| {
+            flush(reporting.client(), deadline)
+        });
+        // Those that are missing after that would only repeat what the others say.
+        let _ = reports.await;
+        if let Some((code, words)) = producer.client().fatal_error()
+            && Failure::of("publish", code, &words).verdict() == Verdict::Fenced
+        {
+            return Some(PublishError::Fenced);
         }
         match producer.context().undelivered(self.one_by_one)? {
             Undelivered::Refused { tag: POSITION_TAG, code } => Some(PublishError::fatal(format!(
