@@ -1,0 +1,293 @@
+//! The feed of this process: it relays, stands by, or says why it can't.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use change_feed::relay::{RelayState, RelayStatus};
+use change_feed::{FeedName, Publisher, Relay, RelayError, Router, Source, SourceError};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::chain::chain;
+use crate::database::Database;
+
+/// After another relay took over, or while the database is away: so long before this one stands by again.
+const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+/// What only somebody else can mend (a right, a topic) is tried again so often.
+const MENDED_INTERVAL: Duration = Duration::from_secs(15);
+/// Who waits longer for the election than this stands by.
+const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
+/// The CloudEvents attribute `source` of the events.
+const EVENT_SOURCE: &str = "/storefront";
+
+/// What a relay is made of, each time anew.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedPlan {
+    /// The name.
+    pub(crate) name: FeedName,
+    /// Where the events come from.
+    pub(crate) database: Database,
+    /// Where they go.
+    pub(crate) broker: Broker,
+    /// The topic there.
+    pub(crate) topic: String,
+}
+
+/// A feed at work, until it is told to stop.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    task: JoinHandle<FeedStatus>,
+    watch: FeedWatch,
+}
+
+/// Tells how the feed is.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedWatch(watch::Receiver<FeedStatus>);
+
+/// How the feed is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FeedStatus {
+    /// What it does.
+    pub(crate) state: FeedState,
+    /// What its relay says, if there is one.
+    pub(crate) relay: Option<RelayStatus>,
+}
+
+/// What a feed does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FeedState {
+    /// Not yet anything.
+    Starting,
+    /// Another storefront relays; this one takes over when that one ends.
+    StandingBy,
+    /// It publishes what is committed.
+    Relaying,
+    /// The broker or the database is away; it goes on by itself.
+    Retrying {
+        /// What it was told.
+        cause: String,
+    },
+    /// Somebody must change the set-up; it is tried again from time to time.
+    Failed {
+        /// What is wrong, and what to do.
+        cause: String,
+    },
+    /// It would lose or invent events if it went on: it fails closed until somebody acts.
+    Closed {
+        /// What does not fit.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// It ended in order. What was committed and not published is published at the next start.
+    Stopped,
+}
+
+impl Feed {
+    /// Starts to stand by, and to relay once it is elected.
+    pub(crate) fn start(plan: FeedPlan, stop: CancellationToken) -> Self {
+        let (board, status) = watch::channel(FeedStatus { state: FeedState::Starting, relay: None });
+        let task = tokio::spawn(async move {
+            let supervisor = Supervisor { plan, board, stop };
+            supervisor.run().await
+        });
+        Self { task, watch: FeedWatch(status) }
+    }
+
+    /// Tells how it is, now and later.
+    pub(crate) fn watch(&self) -> FeedWatch {
+        self.watch.clone()
+    }
+
+    /// Waits for its end, after it was told to stop, and says how it ended.
+    pub(crate) async fn ended(self) -> FeedStatus {
+        match self.task.await {
+            Ok(status) => status,
+            Err(error) => FeedStatus { state: FeedState::Failed { cause: error.to_string() }, relay: None },
+        }
+    }
+}
+
+impl FeedWatch {
+    /// How the feed is now.
+    pub(crate) fn status(&self) -> FeedStatus {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until the feed does something else than `state`; none when it has ended.
+    pub(crate) async fn other_than(&mut self, state: &FeedState) -> Option<FeedState> {
+        let status = self.0.wait_for(|status| status.state != *state).await.ok()?;
+        Some(status.state.clone())
+    }
+}
+
+impl FeedState {
+    /// One word for programs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::StandingBy => "standing_by",
+            Self::Relaying => "relaying",
+            Self::Retrying { .. } => "retrying",
+            Self::Failed { .. } => "failed",
+            Self::Closed { .. } => "closed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// A sentence for people.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Starting => "starting".to_owned(),
+            Self::StandingBy => "standing by: another storefront relays, this one takes over when it ends".to_owned(),
+            Self::Relaying => "relaying: what is committed is published".to_owned(),
+            Self::Retrying { cause } => {
+                format!("interrupted; orders go on, and their events follow in order: {cause}")
+            }
+            Self::Failed { cause } => format!("can't run; orders go on, and their events wait: {cause}"),
+            Self::Closed { reason, remedy } => {
+                format!("failed closed; orders go on, and their events wait: {reason}; {remedy}")
+            }
+            Self::Stopped => "stopped".to_owned(),
+        }
+    }
+}
+
+impl FeedStatus {
+    /// For programs and the page.
+    pub(crate) fn to_json(&self) -> Value {
+        let relay = self.relay.as_ref();
+        json!({
+            "state": self.state.name(),
+            "words": self.state.words(),
+            "position": relay.map(|relay| relay.position.to_string()),
+            "published": relay.map(|relay| relay.envelopes),
+            "withheld": relay.map(|relay| relay.withheld),
+            "pending_bytes": relay.map(|relay| relay.pending_bytes),
+            "last_error": relay.and_then(|relay| relay.last_error.clone()),
+        })
+    }
+
+    /// Takes what the relay says now. An attempt to come back is no news until it has succeeded, and who waits for the
+    /// election only for a moment has not stood by.
+    fn follow(&mut self, relay: RelayStatus) {
+        match &relay.state {
+            RelayState::Standby => {}
+            RelayState::Starting if matches!(self.state, FeedState::Retrying { .. } | FeedState::Failed { .. }) => {}
+            RelayState::Starting => self.state = FeedState::Starting,
+            RelayState::Running | RelayState::Paused => self.state = FeedState::Relaying,
+            RelayState::Retrying { .. } => {
+                self.state = FeedState::Retrying { cause: relay.last_error.clone().unwrap_or_default() };
+            }
+            // Its end is told by what `run` answers.
+            _ => {}
+        }
+        self.relay = Some(relay);
+    }
+}
+
+struct Supervisor {
+    plan: FeedPlan,
+    board: watch::Sender<FeedStatus>,
+    stop: CancellationToken,
+}
+
+/// What happens after a relay has ended.
+enum After {
+    /// Another one, after a pause.
+    Again(FeedState, Duration),
+    /// Nothing until somebody restarts the storefront, or the end.
+    Rest(FeedState),
+}
+
+impl Supervisor {
+    async fn run(self) -> FeedStatus {
+        loop {
+            let after = match self.relay().await {
+                Ok(()) => After::Rest(FeedState::Stopped),
+                Err(after) => after,
+            };
+            let (state, pause) = match after {
+                After::Again(state, pause) => (state, Some(pause)),
+                After::Rest(state) => (state, None),
+            };
+            self.enter(state);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return self.board.borrow().clone(),
+                () = rest(pause) => {}
+            }
+        }
+    }
+
+    /// Runs one relay to its end.
+    async fn relay(&self) -> Result<(), After> {
+        let FeedPlan { name, database, broker, topic } = &self.plan;
+        let source = database.source(name).await?;
+        let publisher = broker.publisher(name).map_err(|error| failed(chain(&error)))?;
+        let router = Router::to_topic(topic.as_str()).source(EVENT_SOURCE);
+        let relay: Relay<Box<dyn Source>, Box<dyn Publisher>> = Relay::new(name.clone(), source, router, publisher);
+        let handle = relay.handle();
+        let mut run = pin!(relay.run(self.stop.clone().cancelled_owned()));
+        let mut last = handle.status();
+        loop {
+            let stands_by = last.state == RelayState::Standby;
+            tokio::select! {
+                biased;
+                ended = run.as_mut() => return ended.map(drop).map_err(After::from),
+                status = handle.wait_until(|status| *status != last) => {
+                    last = status.clone();
+                    self.board.send_modify(|board| board.follow(status));
+                }
+                () = sleep(ELECTION_INTERVAL), if stands_by => self.enter(FeedState::StandingBy),
+            }
+        }
+    }
+
+    fn enter(&self, state: FeedState) {
+        self.board.send_if_modified(|status| {
+            let is_news = status.state != state;
+            status.state = state;
+            is_news
+        });
+    }
+}
+
+async fn rest(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl From<RelayError> for After {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Fenced => Self::Again(FeedState::StandingBy, STANDBY_INTERVAL),
+            RelayError::Closed { reason, remedy } => {
+                Self::Rest(FeedState::Closed { reason: reason.to_string(), remedy })
+            }
+            error => failed(chain(&error)),
+        }
+    }
+}
+
+impl From<SourceError> for After {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Transient(cause) => {
+                Self::Again(FeedState::Retrying { cause: chain(&*cause) }, STANDBY_INTERVAL)
+            }
+            SourceError::Closed(mismatch) => RelayError::from(mismatch).into(),
+            error => failed(chain(&error)),
+        }
+    }
+}
+
+fn failed(cause: String) -> After {
+    After::Again(FeedState::Failed { cause }, MENDED_INTERVAL)
+}
