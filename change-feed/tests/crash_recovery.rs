@@ -50,7 +50,7 @@ async fn a_frozen_relay_on_sqlite_goes_on_when_it_wakes_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lag_returns_to_nothing_after_each_outage() {
+async fn a_broker_or_a_database_that_comes_back_finds_the_lag_return_to_nothing() {
     let faults = [Fault::BrokerStopped, Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
     crash::outages(Capture::PostgresPoll, Mode::Transactional, &faults, 1).await;
 }
