@@ -4,9 +4,11 @@ use std::future::Future;
 
 use sqlx::AssertSqlSafe;
 
+use super::baseline::Baseline;
 use super::dialect::Dialect;
 use super::event::Row;
 use super::guard::Guard;
+use super::installation::{self, InstallError};
 use super::key::Key;
 
 /// A connection, or the `&mut *tx` of a transaction, of a database that the guard speaks to: `PgConnection` and
@@ -14,22 +16,7 @@ use super::key::Key;
 pub trait GuardConnection: sealed::Connection {}
 
 pub(super) mod sealed {
-    use super::{Dialect, Future, Guard, Key, Row};
-
-    /// Why an installation stopped.
-    #[derive(Debug)]
-    pub enum InstallError {
-        /// The tables or the connection won't do.
-        Unfit(String),
-        /// The database failed.
-        Database(sqlx::Error),
-    }
-
-    impl From<sqlx::Error> for InstallError {
-        fn from(error: sqlx::Error) -> Self {
-            Self::Database(error)
-        }
-    }
+    use super::{Baseline, Dialect, Future, Guard, InstallError, Key, Row};
 
     /// What the guard asks of a connection.
     pub trait Connection: Send {
@@ -43,17 +30,22 @@ pub(super) mod sealed {
 
         /// Installs the guard in a transaction of its own.
         fn install(&mut self, guard: &Guard) -> impl Future<Output = Result<(), InstallError>> + Send;
+
+        /// Brings rows that exist under the guard, and answers how many.
+        fn adopt(
+            &mut self,
+            guard: &Guard,
+            baseline: &Baseline,
+        ) -> impl Future<Output = Result<u64, InstallError>> + Send;
     }
 }
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use sqlx::{Connection as _, PgConnection, Row as _};
+    use sqlx::PgConnection;
 
-    use super::sealed::{Connection, InstallError};
-    use super::{AssertSqlSafe, Dialect, Guard, GuardConnection, Key, Row};
-    use crate::outbox::rule::Rule;
-    use crate::outbox::table::qualified;
+    use super::sealed::Connection;
+    use super::{AssertSqlSafe, Baseline, Dialect, Guard, GuardConnection, InstallError, Key, Row, installation};
 
     impl GuardConnection for PgConnection {}
 
@@ -83,47 +75,21 @@ mod postgres {
         }
 
         async fn install(&mut self, guard: &Guard) -> Result<(), InstallError> {
-            let mut transaction = self.begin().await?;
-            // Two programs that start at once install one after the other.
-            sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-                .bind(format!("change-feed outbox {}", guard.outbox_table().qualified(Dialect::Postgres)))
-                .execute(&mut *transaction)
-                .await?;
-            let table = qualified(Dialect::Postgres, guard.schema_name(), guard.table_name());
-            let found = sqlx::query(
-                "select to_regclass($1) is not null as outbox, to_regclass($2) is not null as aggregate,
-                        exists (select from pg_constraint where conrelid = to_regclass($2) and conname = $3) as key",
-            )
-            .bind(guard.outbox_table().qualified(Dialect::Postgres))
-            .bind(&table)
-            .bind(guard.constraint(Rule::VersionHasEvent))
-            .fetch_one(&mut *transaction)
-            .await?;
-            if !found.try_get::<bool, _>("aggregate")? {
-                return Err(InstallError::Unfit(format!("there is no table {table}")));
-            }
-            let mut script = String::new();
-            if !found.try_get::<bool, _>("outbox")? {
-                script.push_str(&guard.outbox_sql(Dialect::Postgres));
-            }
-            script.push_str(&crate::outbox::sql::postgres::rules(guard));
-            if !found.try_get::<bool, _>("key")? {
-                script.push_str(&crate::outbox::sql::postgres::version_key(guard));
-            }
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            Ok(())
+            installation::postgres::install(self, guard).await
+        }
+
+        async fn adopt(&mut self, guard: &Guard, baseline: &Baseline) -> Result<u64, InstallError> {
+            installation::postgres::adopt(self, guard, baseline).await
         }
     }
 }
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use sqlx::{Connection as _, SqliteConnection};
+    use sqlx::SqliteConnection;
 
-    use super::sealed::{Connection, InstallError};
-    use super::{AssertSqlSafe, Dialect, Guard, GuardConnection, Key, Row};
-    use crate::outbox::sqlite_tables::{has_rows_without_event, keys_found};
+    use super::sealed::Connection;
+    use super::{AssertSqlSafe, Baseline, Dialect, Guard, GuardConnection, InstallError, Key, Row, installation};
 
     impl GuardConnection for SqliteConnection {}
 
@@ -152,30 +118,11 @@ mod sqlite {
         }
 
         async fn install(&mut self, guard: &Guard) -> Result<(), InstallError> {
-            let enforced: bool = sqlx::query_scalar("pragma foreign_keys").fetch_one(&mut *self).await?;
-            if !enforced {
-                return Err(InstallError::Unfit("the connection has PRAGMA foreign_keys = OFF".to_owned()));
-            }
-            // Immediate: a transaction that reads first and writes later may be refused with BUSY_SNAPSHOT.
-            let mut transaction = self.begin_with("BEGIN IMMEDIATE").await?;
-            let guard = keys_found(&mut transaction, guard).await?;
-            let outbox: bool =
-                sqlx::query_scalar("select exists (select 1 from sqlite_schema where type = 'table' and name = $1)")
-                    .bind(guard.outbox_name())
-                    .fetch_one(&mut *transaction)
-                    .await?;
-            let mut script = guard.remove_sql(Dialect::Sqlite);
-            if !outbox {
-                script.push_str(&guard.outbox_sql(Dialect::Sqlite));
-            }
-            script.push_str(&guard.rules_sql(Dialect::Sqlite));
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await?;
-            if has_rows_without_event(&mut transaction, &guard).await? {
-                let reason = format!("{} has rows whose version has no event: adopt it", guard.table_name());
-                return Err(InstallError::Unfit(reason));
-            }
-            transaction.commit().await?;
-            Ok(())
+            installation::sqlite::install(self, guard).await
+        }
+
+        async fn adopt(&mut self, guard: &Guard, baseline: &Baseline) -> Result<u64, InstallError> {
+            installation::sqlite::adopt(self, guard, baseline).await
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::dialect::Dialect;
 use super::key::KeyType;
 use super::sql;
+use super::sql::postgres::Committed;
 use super::table::Outbox;
 
 /// The largest payload that the database accepts unless told otherwise: below the 1 MB that Kafka's brokers accept, with
@@ -187,7 +188,8 @@ impl Guard {
     /// The whole script: the outbox, the rules on the tables that exist, and what their owner may do with the outbox.
     ///
     /// The same guard gives the same text, byte for byte, so that a migration can be held equal to it. It expects the
-    /// aggregate's and the children's tables, without rows, and is meant to run in one transaction.
+    /// aggregate's and the children's tables, without rows, and is meant to run in one transaction. Tables with rows are
+    /// adopted, which needs a connection: `Guard::adopt`.
     pub fn sql(&self, dialect: Dialect) -> String {
         format!("{}\n{}", self.outbox_sql(dialect), self.rules_sql(dialect))
     }
@@ -203,7 +205,10 @@ impl Guard {
     /// The second part of the script: what keeps the rules on tables that exist, the outbox among them.
     pub fn rules_sql(&self, dialect: Dialect) -> String {
         match dialect {
-            Dialect::Postgres => format!("{}\n{}", sql::postgres::rules(self), sql::postgres::version_key(self)),
+            Dialect::Postgres => {
+                let rules = sql::postgres::rules(self, Committed::HasEvent);
+                format!("{rules}\n{}", sql::postgres::version_key(self))
+            }
             Dialect::Sqlite => sql::sqlite::rules(self),
         }
     }

@@ -54,11 +54,13 @@ mod sql;
 mod table;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod baseline;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod connection;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod error;
-#[cfg(feature = "sqlite")]
-mod sqlite_tables;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod installation;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod transaction;
 
@@ -69,6 +71,8 @@ pub use key::{Key, KeyType};
 pub use rule::Rule;
 pub use table::Outbox;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use baseline::Baseline;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connection::GuardConnection;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -2,29 +2,50 @@
 
 use serde::Serialize;
 
+use super::baseline::Baseline;
 use super::connection::GuardConnection;
-use super::connection::sealed::InstallError;
 use super::dialect::{Dialect, identifier};
 use super::error::GuardError;
 use super::event::Event;
 use super::guard::Guard;
+use super::installation::InstallError;
 use super::key::Key;
 use super::table::qualified;
 
 impl Guard {
     /// Installs the rules on tables that exist, and the outbox where it does not, in one transaction. Again is no change.
     ///
-    /// The tables are locked for as long as it takes; the aggregate's must not have rows without events. On SQLite the
+    /// The tables are locked for as long as it takes; the aggregate's must not have rows without events (see
+    /// [`Guard::adopt`]). On SQLite the
     /// connection must have `foreign_keys=ON` and be outside of a transaction.
     ///
     /// # Errors
     ///
     /// [`GuardError::Unfit`] says what to change about the tables; nothing was installed then, nor after any other error.
     pub async fn install<C: GuardConnection>(&self, connection: &mut C) -> Result<(), GuardError> {
-        connection.install(self).await.map_err(|error| match error {
+        connection.install(self).await.map_err(|error| self.not_installed(error))
+    }
+
+    /// Installs the rules on tables that have rows: each row gets a baseline event at its present version. Answers how many
+    /// did. Stopped at any point, it goes on where it was when called again; when all is done, again is no change.
+    ///
+    /// On PostgreSQL others write meanwhile, in the legal order: a row can't step until it has its baseline (refused by
+    /// [`Rule::VersionHasEvent`](super::Rule::VersionHasEvent): try again), and what belongs to it may change without a step
+    /// until then. The tables are locked at the beginning and at the end, for as long as it takes to create triggers. On
+    /// SQLite it is one transaction. The connection must be outside of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Guard::install`], and [`GuardError::Refused`] where a payload is no event's, by its size for example.
+    pub async fn adopt<C: GuardConnection>(&self, connection: &mut C, baseline: &Baseline) -> Result<u64, GuardError> {
+        connection.adopt(self, baseline).await.map_err(|error| self.not_installed(error))
+    }
+
+    fn not_installed(&self, error: InstallError) -> GuardError {
+        match error {
             InstallError::Unfit(reason) => GuardError::Unfit { reason },
             InstallError::Database(error) => GuardError::from_database(self, error),
-        })
+        }
     }
 
     /// Locks the aggregate until the transaction ends, steps its version and answers the new one. What belongs to it may

@@ -3,7 +3,9 @@
 //! `world` makes tables of a test's own, `oracle` reads their history and says what is wrong with it.
 #![cfg(all(feature = "postgres", feature = "sqlite"))]
 
+mod adoption;
 mod attacks;
+mod copies;
 mod legal;
 mod library;
 mod oracle;

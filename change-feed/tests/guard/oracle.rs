@@ -1,6 +1,6 @@
 //! What a history must be, whoever wrote it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use change_feed::outbox::Dialect;
@@ -108,17 +108,18 @@ fn judge_versions(id: &str, version: i64, history: &[Told<'_>]) -> Vec<Violation
 
 fn judge_content(id: &str, status: &str, mut has: Vec<String>, history: &[Told<'_>]) -> Vec<Violation> {
     let mut found = Vec::new();
-    let mut told: Vec<String> = Vec::new();
+    // A set: an item that was moved twice at once is told of twice where it arrived.
+    let mut told = BTreeSet::new();
     let mut told_status = "open";
     for event in history {
         match (event.event_type, event.item) {
-            ("added", Some(item)) => told.push(item.to_owned()),
-            ("removed", Some(item)) => told.retain(|known| known != item),
+            ("added", Some(item)) => drop(told.insert(item.to_owned())),
+            ("removed", Some(item)) => drop(told.remove(item)),
             ("cancelled", _) => told_status = "cancelled",
             _ => {}
         }
     }
-    told.sort();
+    let told: Vec<String> = told.into_iter().collect();
     has.sort();
     if told_status != status {
         let (told, found_status) = (told_status.to_owned(), status.to_owned());

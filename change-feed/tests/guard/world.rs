@@ -117,8 +117,7 @@ impl World {
     async fn on_postgres(guard: Guard, rules: Rules) -> Self {
         let schema = format!("guard_{}", Uuid::now_v7().simple());
         let guard = guard.schema(&schema);
-        let mut admin =
-            PgConnection::connect(&environment("ADMIN_DATABASE_URL")).await.expect("the administrator connects");
+        let mut admin = administrator().await;
         // Roles belong to the whole cluster: tests that start together make it one after the other.
         let role = format!(
             "select pg_advisory_lock(hashtext('{APPLICATION_ROLE}'));
@@ -334,4 +333,14 @@ pub(crate) fn environment(name: &str) -> String {
         Ok(value) => value,
         Err(_) => panic!("{name} is not set: run scripts/test, or eval \"$(scripts/services env)\""),
     }
+}
+
+/// A session of whoever may do everything on the server.
+pub(crate) async fn administrator() -> PgConnection {
+    PgConnection::connect(&environment("ADMIN_DATABASE_URL")).await.expect("the administrator connects")
+}
+
+/// A client program of PostgreSQL, of the server's version.
+pub(crate) fn program(name: &str) -> PathBuf {
+    PathBuf::from(environment("PG_BIN")).join(name)
 }

@@ -17,7 +17,7 @@ const MAINTENANCE: &str = "change_feed.maintenance";
 /// `=` whoever set the search path.
 const EQUALS: &str = "operator(pg_catalog.=)";
 
-fn sql_type(key: KeyType) -> &'static str {
+pub(in crate::outbox) fn sql_type(key: KeyType) -> &'static str {
     match key {
         KeyType::Uuid => "uuid",
         KeyType::Text => "text",
@@ -65,8 +65,18 @@ create sequence {sequence} as bigint no cycle cache 1 owned by {outbox}.sequence
     )
 }
 
+/// What may be taken for granted of a row that another transaction wrote.
+#[derive(Clone, Copy)]
+pub(in crate::outbox) enum Committed {
+    /// Its version has its event.
+    HasEvent,
+    /// Nothing: it may be older than the guard.
+    #[cfg(feature = "postgres")]
+    MayBeOlder,
+}
+
 /// Functions and triggers.
-pub(in crate::outbox) fn rules(guard: &Guard) -> String {
+pub(in crate::outbox) fn rules(guard: &Guard, committed: Committed) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Postgres);
     let mut script = format!(
         r#"-- The rules of {table}: the event closes the version.
@@ -83,7 +93,7 @@ pub(in crate::outbox) fn rules(guard: &Guard) -> String {
 "#
     );
     script.push_str(&refuse(guard));
-    script.push_str(&aggregate(guard));
+    script.push_str(&aggregate(guard, committed));
     for children in guard.children_tables() {
         script.push_str(&children_rules(guard, children));
     }
@@ -96,10 +106,22 @@ pub(in crate::outbox) fn rules(guard: &Guard) -> String {
 /// The foreign key, last: to add it takes a lock on both tables and reads the aggregate's.
 pub(in crate::outbox) fn version_key(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Postgres);
-    format!(
-        "-- A commit needs the event of the present version.\nalter table {table} add {};\n",
-        version_key_clause(guard, Dialect::Postgres)
-    )
+    let clause = version_key_clause(guard, Dialect::Postgres);
+    format!("-- A commit needs the event of the present version.\nalter table {table} add {clause};\n")
+}
+
+/// The same key for rows that are not there yet; those that are, are looked at by [`validate_version_key`].
+#[cfg(feature = "postgres")]
+pub(in crate::outbox) fn version_key_not_validated(guard: &Guard) -> String {
+    let Names { table, .. } = Names::new(guard, Dialect::Postgres);
+    format!("alter table {table} add {} not valid;\n", version_key_clause(guard, Dialect::Postgres))
+}
+
+/// Reads the aggregate's table while others write it.
+#[cfg(feature = "postgres")]
+pub(in crate::outbox) fn validate_version_key(guard: &Guard) -> String {
+    let Names { table, .. } = Names::new(guard, Dialect::Postgres);
+    format!("alter table {table} validate constraint {};\n", guard.declared(Rule::VersionHasEvent))
 }
 
 /// A refusal, as a statement of PL/pgSQL.
@@ -142,7 +164,7 @@ fn refusing_trigger(guard: &Guard, name: &str, event: &str, table: &str, each: &
     )
 }
 
-fn aggregate(guard: &Guard) -> String {
+fn aggregate(guard: &Guard, committed: Committed) -> String {
     let names = Names::new(guard, Dialect::Postgres);
     let Names { table, outbox, key, version, .. } = &names;
     let name = guard.table_name();
@@ -159,6 +181,18 @@ fn aggregate(guard: &Guard) -> String {
     let steps = raise(guard, Rule::VersionStepsByOne, name);
     let has_event = raise(guard, Rule::VersionHasEvent, name);
     let inside = raise(guard, Rule::ChangesInsideAStep, name);
+    let has_old_event = format!(
+        "exists (select from {outbox} e where e.{key} {EQUALS} old.{key} and e.version {EQUALS} old.{version})"
+    );
+    let (why_a_step_may_pass, may_step) = match committed {
+        Committed::HasEvent => (
+            "-- A step. Rows of other transactions were committed, so their version has its event: the key below sees to that.\n    \
+             -- Only where this transaction wrote the row itself may it be missing.",
+            "pg_catalog.age(old.xmin) operator(pg_catalog.>) 0",
+        ),
+        #[cfg(feature = "postgres")]
+        Committed::MayBeOlder => ("-- A step. The row may be older than the rules.", has_old_event.as_str()),
+    };
     let triggers = [
         format!(
             "create or replace trigger {} before insert on {table}\n    for each row execute function {insert}();\n",
@@ -191,18 +225,17 @@ end $guard$;
 
 create or replace function {update}() returns trigger language plpgsql as $guard$
 begin
-    -- A step. Rows of other transactions were committed, so their version has its event: the key below sees to that.
-    -- Only where this transaction wrote the row itself may it be missing.
+    {why_a_step_may_pass}
     if {not_final}new.{version} {EQUALS} (old.{version} operator(pg_catalog.+) 1)
         and new.{key} {EQUALS} old.{key}
-        and pg_catalog.age(old.xmin) operator(pg_catalog.>) 0 then
+        and {may_step} then
         return new;
     end if;
 {refuse_final}    if (new.{key} {EQUALS} old.{key}) is not true then
         {key_is_fixed}
     end if;
     if new.{version} {EQUALS} (old.{version} operator(pg_catalog.+) 1) then
-        if not exists (select from {outbox} e where e.{key} {EQUALS} old.{key} and e.version {EQUALS} old.{version}) then
+        if not {has_old_event} then
             {has_event}
         end if;
         return new;
@@ -211,7 +244,7 @@ begin
         {steps}
     end if;
     -- other columns: inside a step
-    if exists (select from {outbox} e where e.{key} {EQUALS} old.{key} and e.version {EQUALS} old.{version}) then
+    if {has_old_event} then
         {inside}
     end if;
     return new;

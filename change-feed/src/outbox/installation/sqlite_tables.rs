@@ -2,8 +2,8 @@
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::dialect::{Dialect, identifier};
-use super::guard::Guard;
+use crate::outbox::dialect::{Dialect, identifier};
+use crate::outbox::guard::Guard;
 
 /// The guard with the own keys of its children tables as they are in the database, beside those that it was told of.
 pub(super) async fn keys_found(connection: &mut SqliteConnection, guard: &Guard) -> sqlx::Result<Guard> {
@@ -52,6 +52,11 @@ async fn own_keys(connection: &mut SqliteConnection, table: &str) -> sqlx::Resul
         }
     }
     Ok(keys)
+}
+
+/// The columns of a table, as they are named.
+pub(super) async fn columns(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("select name from pragma_table_info($1) order by cid").bind(table).fetch_all(connection).await
 }
 
 /// Whether rows stand in the aggregate's table whose present version has no event: older than the guard.
