@@ -49,7 +49,8 @@ impl Changes {
 /// A run of envelopes, as a publisher takes it.
 ///
 /// All parts since the last complete end, this one included, belong together: a transactional
-/// publisher makes them visible at once, at the complete end.
+/// publisher makes them visible at once, at the complete end. A complete part may be empty: then
+/// only the position moved.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
     identity: &'a FeedIdentity,

@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match sqlx::query(sql).execute(&pool).await {
             Ok(_) => println!("{what}: accepted"),
             Err(error) => {
-                println!("{what}: refused by {}", violated_constraint(&error).as_deref().unwrap_or(FOREIGN_KEY))
+                println!("{what}: refused by {}", violated_constraint(&error).as_deref().unwrap_or(FOREIGN_KEY));
             }
         }
     }

@@ -45,7 +45,8 @@ pub use sqlite::SqliteOutboxSource;
 ///   ([`End::Continues`](crate::End::Continues)); it never waits for more before it gives what completes one.
 /// - **Idle**: a run without changes only says that the position moved, at most once a second, and
 ///   never because of an acknowledgement. The relay publishes it before it acknowledges it.
-/// - **Bounds**: memory does not grow with the backlog or with a transaction.
+/// - **Bounds**: memory does not grow with the backlog or with a transaction. Every call but `elect` and
+///   `next` ends, with an error if it must: a watchdog belongs to the source.
 /// - **Cancellation**: dropping the future of any call loses nothing; the next call goes on.
 #[async_trait]
 pub trait Source: Send + Sync {
