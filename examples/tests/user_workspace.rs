@@ -1,7 +1,7 @@
 //! Somebody adds the crates to a workspace of their own and writes the snippets of the README: it compiles.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROGRAM: &str = include_str!("user_workspace/src/main.rs");
@@ -10,6 +10,12 @@ const README: &str = include_str!("../../README.md");
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the examples are a folder of the repository")
+}
+
+/// Where this test itself was built, so that what both need is built once.
+fn target() -> PathBuf {
+    let this = std::env::current_exe().expect("a test knows where it is");
+    this.ancestors().nth(3).expect("target/PROFILE/deps/TEST").to_owned()
 }
 
 #[test]
@@ -25,8 +31,7 @@ fn the_crates_are_added_to_another_workspace_and_compile_there() {
         .args(["check", "--quiet", "--manifest-path"])
         .arg(folder.path().join("Cargo.toml"))
         .arg("--target-dir")
-        .arg(repository().join("target/user-workspace"))
-        .env("RUSTFLAGS", "-Dwarnings")
+        .arg(target())
         .output()
         .expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
