@@ -7,6 +7,7 @@
 mod error;
 mod page;
 mod request;
+mod roles;
 mod schema;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
@@ -16,6 +17,7 @@ pub use change_feed::outbox::Dialect;
 pub use error::{Refusal, Source, StoreError};
 pub use page::{Cursor, InvalidCursor, ORDERS_PER_PAGE, OrderPage};
 pub use request::{InvalidRequestId, Request, RequestId};
+pub use roles::{Roles, roles_sql};
 pub use schema::{Migration, SCHEMA_VERSION, guard, migrations, outbox};
 #[cfg(feature = "postgres")]
 pub use sql::PostgresOrderStore;

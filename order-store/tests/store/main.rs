@@ -2,7 +2,12 @@
 
 mod agreement;
 mod conformance;
+mod constraints;
 mod migrations;
+mod overtaken;
+mod proxy;
 mod requests;
+mod roles;
 mod transactions;
+mod unknown;
 mod world;

@@ -96,6 +96,11 @@ impl Postgres {
         let store = PostgresOrderStore::connect(&url).await.expect("the new database");
         Self { url, pool, store, name }
     }
+
+    /// The database with the rights of the server's administrator.
+    pub(crate) fn admin_url(&self) -> String {
+        of_database(&server("ADMIN_DATABASE_URL"), &self.name)
+    }
 }
 
 impl Drop for Postgres {

@@ -205,3 +205,7 @@ pub(super) const LIST: &str = concat!(
 
 pub(super) const HISTORY: &str = "select version, event_type, payload::text from public.order_events
  where order_id = $1 and version <= $2 order by version";
+
+/// `$1` time, `$2` how many.
+pub(super) const FORGET: &str = "delete from public.order_requests where request_id in (
+    select request_id from public.order_requests where created_at < $1 order by created_at limit $2)";

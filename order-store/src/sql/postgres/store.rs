@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{Connection as _, PgPool, Postgres};
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres};
 
-use super::migrate;
+use super::{migrate, statement};
 use crate::StoreError;
 use crate::schema::SCHEMA_VERSION;
 use crate::sql::ask::{Ask, Outcome};
@@ -39,6 +40,8 @@ pub struct PostgresOrderStore {
 /// Above it a connection is asked whether it is still there before it is used, which takes a round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
+/// How many requests one transaction forgets.
+const FORGET_BATCH: i64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl PostgresOrderStore {
@@ -48,7 +51,11 @@ impl PostgresOrderStore {
     /// [`StoreError::Unavailable`], [`StoreError::Setup`], or [`StoreError::SchemaVersion`] if the database was migrated by
     /// a newer program.
     pub async fn connect(database_url: &str) -> Result<Self, StoreError> {
-        let pool = Self::pool_options().connect(database_url).await.map_err(before_anything)?;
+        let options: PgConnectOptions = database_url.parse().map_err(before_anything)?;
+        // A pool would try until its time is up, and then tell that instead of the reason.
+        let first = options.connect().await.map_err(before_anything)?;
+        let pool = Self::pool_options().connect_lazy_with(options);
+        first.close().await.map_err(before_anything)?;
         Self::from_pool(pool).await
     }
 
@@ -101,6 +108,29 @@ impl PostgresOrderStore {
             known(migrate::migrate(&mut connection).await.map_err(before_anything)?)?;
         }
         Ok(())
+    }
+
+    /// Forgets the requests that were accepted before this time, and answers how many: made again, they are done again.
+    /// Run it now and then, with a time by which nobody asks again. In short transactions; interrupted, it has forgotten
+    /// some.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Setup`].
+    pub async fn forget_requests(&self, accepted_before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let batch = sqlx::query(statement::FORGET)
+                .bind(accepted_before)
+                .bind(FORGET_BATCH)
+                .execute(&self.pool)
+                .await
+                .map_err(before_anything)?
+                .rows_affected();
+            if batch == 0 {
+                return Ok(forgotten);
+            }
+            forgotten += batch;
+        }
     }
 
     /// The pool, for statements of one's own and transactions for [`InTransaction`](crate::InTransaction).

@@ -69,3 +69,7 @@ pub(super) const LIST: &str = concat!(
 /// `$1` order id, `$2` version.
 pub(super) const HISTORY: &str = "select version, event_type, payload from order_events
  where order_id = $1 and version <= $2 order by version";
+
+/// `$1` time, `$2` how many.
+pub(super) const FORGET: &str = "delete from order_requests where request_id in (
+    select request_id from order_requests where created_at < $1 order by created_at limit $2)";

@@ -3,10 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool};
 
-use super::migrate;
+use super::{migrate, statement};
 use crate::StoreError;
 use crate::schema::SCHEMA_VERSION;
 use crate::sql::ask::{Ask, Outcome};
@@ -45,6 +46,8 @@ pub struct SqliteOrderStore {
 const READERS: u32 = 4;
 /// How long to wait for another process that writes, before the attempt counts as refused.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
+/// How many requests one transaction forgets.
+const FORGET_BATCH: i64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl SqliteOrderStore {
@@ -94,6 +97,29 @@ impl SqliteOrderStore {
             known(migrate::migrate(&mut connection).await.map_err(before_anything)?)?;
         }
         Ok(())
+    }
+
+    /// Forgets the requests that were accepted before this time, and answers how many: made again, they are done again.
+    /// Run it now and then, with a time by which nobody asks again. In short transactions; interrupted, it has forgotten
+    /// some.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Setup`].
+    pub async fn forget_requests(&self, accepted_before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let batch = sqlx::query(statement::FORGET)
+                .bind(accepted_before.to_rfc3339_opts(SecondsFormat::Millis, true))
+                .bind(FORGET_BATCH)
+                .execute(&self.writer)
+                .await
+                .map_err(before_anything)?
+                .rows_affected();
+            if batch == 0 {
+                return Ok(forgotten);
+            }
+            forgotten += batch;
+        }
     }
 
     /// The writer, for statements of one's own and transactions for [`InTransaction`](crate::InTransaction): a pool of one
