@@ -8,7 +8,8 @@ use thiserror::Error;
 /// What a store keeps of the error below it.
 pub type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a store didn't answer an order. But for [`StoreError::Unknown`], nothing changed.
+/// Why a store didn't answer an order. But for [`StoreError::Unknown`], and [`StoreError::Unreadable`] of a change, nothing
+/// changed.
 ///
 /// No message repeats a value that a caller sent, nor a password.
 #[derive(Debug, Error)]
@@ -46,7 +47,8 @@ pub enum StoreError {
         /// The version that this program knows.
         expected: i64,
     },
-    /// What the database holds is no order, or no history of one. Somebody went around the rules: have a look at it.
+    /// What the database holds is no order. Somebody went around the rules: have a look at it. A change may have happened
+    /// before its answer turned out to be unreadable.
     #[error("what the database holds of the order can't be read: {what}")]
     Unreadable {
         /// What of it.

@@ -3,9 +3,12 @@
 mod agreement;
 mod conformance;
 mod constraints;
+mod errors;
 mod migrations;
 mod overtaken;
+mod postgres_only;
 mod proxy;
+mod races;
 mod requests;
 mod roles;
 mod transactions;

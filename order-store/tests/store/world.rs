@@ -126,6 +126,19 @@ impl World {
         Self { store: Arc::new(postgres.store.clone()), database: Database::Postgres(Box::new(postgres)) }
     }
 
+    /// With every transaction at this isolation level unless it says otherwise, the store's too.
+    pub(crate) async fn postgres_at(isolation: &str) -> Self {
+        let mut postgres = Postgres::create().await;
+        postgres.store.migrate().await.expect("a migrated database");
+        let set = format!("alter database {} set default_transaction_isolation = '{isolation}'", postgres.name);
+        postgres.pool.execute(AssertSqlSafe(set)).await.expect("another isolation level");
+        // It holds for new sessions.
+        postgres.pool =
+            PgPoolOptions::new().max_connections(12).connect_lazy_with(postgres.url.parse().expect("a URL"));
+        postgres.store = PostgresOrderStore::connect(&postgres.url).await.expect("the database");
+        Self { store: Arc::new(postgres.store.clone()), database: Database::Postgres(Box::new(postgres)) }
+    }
+
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
