@@ -6,7 +6,7 @@ use order_domain::{
     Currency, CustomerId, DeliveryWindow, EventType, ItemId, Money, NewItem, NewOrder, Order, OrderEvent, OrderId,
     Quantity, Sku, Version,
 };
-use order_store::{OrderStore, PostgresOrderStore, Request, SqliteOrderStore};
+use order_store::{InTransaction, OrderConnection, OrderStore, PostgresOrderStore, Request, SqliteOrderStore};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, SqliteConnection};
@@ -90,6 +90,9 @@ impl Postgres {
         let server = server("DATABASE_URL");
         let mut connection = PgConnection::connect(&server).await.expect("the server of DATABASE_URL");
         connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("a database");
+        // No test pulls the plug, and so many wait for the disk otherwise.
+        let quick = format!("alter database {name} set synchronous_commit = off");
+        connection.execute(AssertSqlSafe(quick)).await.expect("a setting");
         let url = of_database(&server, &name);
         let options: PgConnectOptions = url.parse().expect("a URL");
         let pool = PgPoolOptions::new().max_connections(12).connect_lazy_with(options);
@@ -228,13 +231,32 @@ impl World {
         self.store.create(NewOrder::new(customer(), Currency::EUR), Request::new()).await.expect("an order")
     }
 
-    /// An order with this many items.
+    /// An order with this many items, made in one transaction.
     pub(crate) async fn with_items(&self, items: usize) -> Order {
-        let mut order = self.create().await;
-        for _ in 0..items {
-            order = self.store.add_item(order.id(), milk(2), Request::new()).await.expect("an item");
+        async fn add<C: OrderConnection>(connection: &mut C, order: Order, items: usize) -> Order {
+            let mut orders = InTransaction::new(connection);
+            let mut order = order;
+            for _ in 0..items {
+                order = orders.add_item(order.id(), milk(2), Request::new()).await.expect("an item");
+            }
+            order
         }
-        order
+        let order = self.create().await;
+        match &self.database {
+            Database::Postgres(postgres) => {
+                let mut transaction = postgres.pool.begin().await.expect("a transaction");
+                let order = add(&mut *transaction, order, items).await;
+                transaction.commit().await.expect("a commit");
+                order
+            }
+            Database::Sqlite(sqlite) => {
+                let mut connection = sqlite.connect().await.expect("the file");
+                let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.expect("a transaction");
+                let order = add(&mut *transaction, order, items).await;
+                transaction.commit().await.expect("a commit");
+                order
+            }
+        }
     }
 
     pub(crate) async fn scheduled(&self, items: usize) -> Order {
