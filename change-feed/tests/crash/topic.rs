@@ -1,6 +1,6 @@
 //! The topic, read again and again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use change_feed::EventId;
@@ -18,6 +18,8 @@ pub(crate) struct Topic {
     brokers: String,
     name: String,
     reader: Option<KafkaReader>,
+    /// Where the next reader begins.
+    offsets: BTreeMap<u32, u64>,
     pub(crate) events: Vec<ReceivedEvent>,
     pub(crate) seen: HashSet<EventId>,
 }
@@ -25,14 +27,27 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) fn new(brokers: &str, name: &str) -> Self {
         let (events, seen) = (Vec::new(), HashSet::new());
-        Self { brokers: brokers.to_owned(), name: name.to_owned(), reader: None, events, seen }
+        Self {
+            brokers: brokers.to_owned(),
+            name: name.to_owned(),
+            reader: None,
+            offsets: BTreeMap::new(),
+            events,
+            seen,
+        }
     }
 
     /// Reads what is committed now, or says why it can't be read at present.
     pub(crate) async fn read_on(&mut self) -> Result<(), String> {
         match self.try_read_on().await {
             Ok(()) => Ok(()),
-            Err(ReaderError::Unavailable(cause)) => Err(cause.to_string()),
+            Err(ReaderError::Unavailable(cause)) => {
+                // A client whose broker was away has been seen to miss its return for minutes; a new one finds it.
+                if let Some(reader) = self.reader.take() {
+                    self.offsets = reader.offsets();
+                }
+                Err(cause.to_string())
+            }
             Err(error @ ReaderError::NoTopic(_)) => Err(error.to_string()),
             Err(error) => panic!("the topic can't be read: {error}"),
         }
@@ -42,7 +57,8 @@ impl Topic {
         if let Some(reader) = &mut self.reader {
             reader.mark_end().await?;
         } else {
-            self.reader = Some(KafkaReader::builder(&self.brokers, self.name.as_str()).open().await?);
+            let builder = KafkaReader::builder(&self.brokers, self.name.as_str());
+            self.reader = Some(builder.from_offsets(self.offsets.clone()).open().await?);
         }
         let reader = self.reader.as_mut().expect("it was opened");
         // A reader waits for a broker that is away. Dropping its call loses nothing.
