@@ -68,6 +68,15 @@ impl LiveStream {
         }
     }
 
+    /// The next `count` events.
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<LiveEvent> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            events.push(self.next().await.expect("the stream goes on"));
+        }
+        events
+    }
+
     /// Everything until the event that closed this version of this order.
     pub(crate) async fn through(&mut self, order: &Value) -> Vec<LiveEvent> {
         let mut events = Vec::new();
