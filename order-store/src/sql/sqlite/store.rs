@@ -48,6 +48,9 @@ const READERS: u32 = 4;
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// How many requests one transaction forgets.
 const FORGET_BATCH: i64 = 10_000;
+/// How often a file is opened that another program is just making, and the pause between.
+const OPEN_ATTEMPTS: u32 = 20;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl SqliteOrderStore {
@@ -69,7 +72,7 @@ impl SqliteOrderStore {
             let only = single(options).await?;
             Self { writer: only.clone(), readers: only, patience: PATIENCE }
         } else {
-            let writer = single(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
+            let writer = sole_writer(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
             let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false);
             Self { writer, readers: readers.connect_lazy_with(options.read_only(true)), patience: PATIENCE }
         };
@@ -128,6 +131,18 @@ impl SqliteOrderStore {
     pub const fn writer(&self) -> &SqlitePool {
         &self.writer
     }
+}
+
+/// Programs that open a new file at once all change its journal mode: one does, and the others are told that the file is
+/// locked, since SQLite's busy handler doesn't wait for that.
+async fn sole_writer(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+    for _ in 1..OPEN_ATTEMPTS {
+        match single(options.clone()).await {
+            Err(StoreError::Unavailable { .. }) => tokio::time::sleep(OPEN_PAUSE).await,
+            answer => return answer,
+        }
+    }
+    single(options).await
 }
 
 /// A pool of one connection that stays: a database in memory goes with its last connection.
