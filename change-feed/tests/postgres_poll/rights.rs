@@ -51,6 +51,24 @@ async fn a_role_with_few_rights_is_told_what_an_owner_runs_and_then_works() {
 }
 
 #[tokio::test]
+async fn a_role_with_a_schema_of_its_own_needs_no_right_on_the_database() {
+    let world = World::new().await;
+    let carts = world.carts(1).await;
+    world.change(&carts).await;
+    let (role, url) = role(&world).await;
+    let schema = format!("create schema change_feed; grant usage, create on schema change_feed to {role}");
+    world.run(&format!("{schema}; grant select on cart_events to {role}")).await;
+    let may_create: bool = sqlx::query_scalar("select has_database_privilege($1, current_database(), 'create')")
+        .bind(&role)
+        .fetch_one(&world.pool)
+        .await
+        .expect("a right or none");
+    assert!(!may_create);
+    let source = elected(&url).await.expect("it makes its table in the schema that there is");
+    assert_eq!(versions(&next(&source).await.changes), world.history().await);
+}
+
+#[tokio::test]
 async fn a_policy_that_hides_rows_is_an_error_and_no_loss() {
     let world = World::new().await;
     let carts = world.carts(1).await;

@@ -8,9 +8,11 @@ use crate::{Checkpoint, FeedName, SourceError};
 use super::progress::Progress;
 use super::server::{Server, fatal};
 
+/// Makes the table's schema. Needs CREATE on the database even where the schema exists: run only where it is missing.
+const CREATE_SCHEMA: &str = "create schema if not exists change_feed;\n";
+
 /// Makes the table. The poller runs it when the table is missing; an owner can run it in advance.
-const CREATE: &str = r#"create schema if not exists change_feed;
-create table if not exists change_feed.feeds (
+const CREATE_TABLE: &str = r#"create table if not exists change_feed.feeds (
     feed            text primary key,
     captures        text not null,
     -- Counts the elections: a relay that lost the election can't acknowledge any more.
@@ -28,15 +30,17 @@ create table if not exists change_feed.feeds (
 /// Two feeds that start for the first time at once would both create the schema, and one would fail.
 const CREATE_LOCK: i64 = 0x6368_616e_6765_2d66;
 
-/// Makes the table if it isn't there, or says how to.
+/// Makes what is missing of the schema and the table, or says how to.
 pub(super) async fn create(server: &Server, connection: &mut PgConnection) -> Result<(), SourceError> {
-    let exists =
-        "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'change_feed' and c.relname = 'feeds')";
-    if server.answer(sqlx::query_scalar(exists).fetch_one(&mut *connection)).await? {
+    let exist = "select exists (select from pg_catalog.pg_namespace where nspname = 'change_feed'),
+        exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = 'change_feed' and c.relname = 'feeds')";
+    let (schema_exists, table_exists) = server.answer(sqlx::query_as(exist).fetch_one(&mut *connection)).await?;
+    if table_exists {
         return Ok(());
     }
-    let script = format!("begin; select pg_advisory_xact_lock({CREATE_LOCK}); {CREATE} commit;");
+    let create_schema = if schema_exists { "" } else { CREATE_SCHEMA };
+    let script = format!("begin; select pg_advisory_xact_lock({CREATE_LOCK}); {create_schema}{CREATE_TABLE} commit;");
     let made =
         server.answer(async { Ok(connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(script))).await) }).await?;
     match made {
@@ -44,7 +48,7 @@ pub(super) async fn create(server: &Server, connection: &mut PgConnection) -> Re
         Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("42501") => Err(fatal(
             "the feed's role may not create the table change_feed.feeds, which keeps the feed's position",
             format!(
-                "let an owner run:\n{CREATE}grant usage on schema change_feed to ROLE;\n\
+                "let an owner run:\n{CREATE_SCHEMA}{CREATE_TABLE}grant usage on schema change_feed to ROLE;\n\
                  grant select, insert, update on change_feed.feeds to ROLE;"
             ),
             sqlx::Error::Database(refusal),
