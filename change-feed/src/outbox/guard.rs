@@ -49,6 +49,8 @@ pub(crate) struct Children {
     pub(crate) key: String,
     /// Unique keys of the table that leave the aggregate's key out.
     pub(crate) own_keys: Vec<Vec<String>>,
+    /// How many of them an aggregate may have.
+    pub(crate) limit: Option<u32>,
 }
 
 /// Who keeps the foreign key from a version to its event on SQLite.
@@ -114,7 +116,7 @@ impl Guard {
     /// `key` is null belongs to none, and the guard leaves it alone.
     #[must_use]
     pub fn children(mut self, table: impl Into<String>, key: impl Into<String>) -> Self {
-        self.children.push(Children { table: table.into(), key: key.into(), own_keys: Vec::new() });
+        self.children.push(Children { table: table.into(), key: key.into(), own_keys: Vec::new(), limit: None });
         self
     }
 
@@ -127,6 +129,16 @@ impl Guard {
     pub fn children_key<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         if let Some(children) = self.children.last_mut() {
             children.own_keys.push(columns.into_iter().map(Into::into).collect());
+        }
+        self
+    }
+
+    /// The most rows of the children table given last that an aggregate may have; without, as many as it likes. They are
+    /// counted at each insert: a limit of hundreds costs little, one of many thousands doesn't.
+    #[must_use]
+    pub fn children_limit(mut self, limit: u32) -> Self {
+        if let Some(children) = self.children.last_mut() {
+            children.limit = Some(limit);
         }
         self
     }

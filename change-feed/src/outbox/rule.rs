@@ -27,6 +27,8 @@ pub enum Rule<'a> {
     ChildrenHaveAggregate(&'a str),
     /// A row of this children table never disappears by REPLACE or TRUNCATE.
     ChildrenAreNeverReplaced(&'a str),
+    /// An aggregate has at most so many rows of this children table.
+    ChildrenLimit(&'a str),
     /// An event is inserted at its aggregate's present version, by the transaction that stepped it.
     AtPresentVersion,
     /// A version has one event.
@@ -78,6 +80,7 @@ impl Guard {
             Rule::ChildrenChangeInsideAStep(children) => (children, "changes_inside_a_step"),
             Rule::ChildrenHaveAggregate(children) => (children, "has_aggregate"),
             Rule::ChildrenAreNeverReplaced(children) => (children, "is_never_replaced"),
+            Rule::ChildrenLimit(children) => (children, "limit"),
             Rule::AtPresentVersion => (self.outbox_name(), "at_present_version"),
             Rule::OnePerVersion => (self.outbox_name(), "one_per_version"),
             Rule::EventIdIsUnique => (self.outbox_name(), "event_id_is_unique"),

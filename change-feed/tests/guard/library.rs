@@ -5,7 +5,7 @@ use sqlx::{Connection as _, Executor};
 use uuid::Uuid;
 
 use crate::oracle::violations;
-use crate::world::{Database, Role, Rules, Session, World};
+use crate::world::{Database, Role, Rules, Session, World, add, create, event, step};
 
 const A: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_000a);
 
@@ -45,6 +45,7 @@ on_each_database! {
     installing_twice_changes_nothing,
     tables_with_rows_are_not_installed_on,
     keys_are_texts_and_numbers_too,
+    an_aggregate_takes_as_many_children_as_its_limit,
 }
 
 async fn begin_and_append<C: GuardConnection>(guard: &Guard, connection: &mut C, key: Uuid) -> Result<i64, GuardError> {
@@ -190,4 +191,34 @@ async fn keys_are_texts_and_numbers_too(database: Database) {
     }
     let count = session.rows("select cast(count(*) as text) from parcel_events").await;
     assert_eq!(count, [[Some("2".to_owned())]]);
+}
+
+async fn an_aggregate_takes_as_many_children_as_its_limit(database: Database) {
+    let world = World::empty(database, Rules::None).await;
+    let mut session = world.session(Role::Owner).await;
+    let guard = world.guard.clone().children_limit(2);
+    on_each_connection!(&mut session, connection => guard.install(connection).await.expect("installed"));
+    let closed = |order: &str| [create(order), add(order, ":i"), event(order, 1)];
+    for order in [":a", ":b"] {
+        let statements =
+            closed(order).map(|statement| statement.replace(":i", if order == ":a" { ":i" } else { ":j" }));
+        session.transaction("", &statements.each_ref().map(String::as_str)).await.expect("a first child");
+    }
+    let up_to_it = [step(":a"), add(":a", ":x"), event(":a", 2)];
+    session.transaction("", &up_to_it.each_ref().map(String::as_str)).await.expect("as many as it may");
+    let move_in = "update order_items set order_id = :a where order_id = :b".to_owned();
+    let beyond = [
+        vec![step(":a"), add(":a", ":k")],
+        vec!["savepoint s".to_owned(), step(":a"), "release s".to_owned(), add(":a", ":k")],
+        vec![step(":a"), step(":b"), move_in],
+    ];
+    for statements in beyond {
+        let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+        let refused = session.transaction("", &statements).await.expect_err("more than it may");
+        assert_eq!(refused.by, "order_items_limit", "{statements:?}");
+    }
+    // What is there may change, also where the step was made in a savepoint.
+    let change = "update order_items set quantity = 9 where order_id = :a".to_owned();
+    let legal = ["savepoint s".to_owned(), step(":a"), "release s".to_owned(), change, event(":a", 3)];
+    session.transaction("", &legal.each_ref().map(String::as_str)).await.expect("a legal change");
 }

@@ -203,11 +203,16 @@ begin
       where o.order_id operator(pg_catalog.=) new.order_id
         and (o.status operator(pg_catalog.=) 'cancelled') is not true
         and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
-        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null;
+        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null
+        and (select pg_catalog.count(*) from public.order_items c where c.order_id operator(pg_catalog.=) new.order_id) operator(pg_catalog.<) 200;
     if found then
         return new;
     end if;
     perform public.order_items_guard_check(new.order_id);
+    if (select pg_catalog.count(*) from public.order_items c where c.order_id operator(pg_catalog.=) new.order_id) operator(pg_catalog.>=) 200 then
+        raise exception using errcode = 'check_violation', constraint = 'order_items_limit', table = 'order_items', schema = 'public',
+            message = 'order_items: what it belongs to has as many as it may';
+    end if;
     return new;
 end $guard$;
 create or replace trigger order_items_guard_insert before insert on public.order_items
@@ -217,15 +222,19 @@ create or replace function public.order_items_guard_update() returns trigger lan
 begin
     perform from public.orders o
       where o.order_id operator(pg_catalog.=) new.order_id
-        and old.order_id operator(pg_catalog.=) new.order_id
         and (o.status operator(pg_catalog.=) 'cancelled') is not true
         and o.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
-        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null;
+        and (select e.version from public.order_events e where e.order_id operator(pg_catalog.=) o.order_id and e.version operator(pg_catalog.=) o.version) is null
+        and old.order_id operator(pg_catalog.=) new.order_id;
     if found then
         return new;
     end if;
     perform public.order_items_guard_check(old.order_id);
     perform public.order_items_guard_check(new.order_id);
+    if (old.order_id operator(pg_catalog.=) new.order_id) is not true and (select pg_catalog.count(*) from public.order_items c where c.order_id operator(pg_catalog.=) new.order_id) operator(pg_catalog.>=) 200 then
+        raise exception using errcode = 'check_violation', constraint = 'order_items_limit', table = 'order_items', schema = 'public',
+            message = 'order_items: what it belongs to has as many as it may';
+    end if;
     return new;
 end $guard$;
 create or replace trigger order_items_guard_update before update on public.order_items
@@ -352,17 +361,6 @@ alter table public.orders add constraint orders_version_has_event foreign key (o
 
 -- The rules of an order and its items that take more than one row to judge. Whoever changes items or a status holds the
 -- order's row, by the guard's rules, so that nobody else changes them meanwhile.
-create function public.order_items_limit() returns trigger language plpgsql as $rule$
-begin
-    if (select count(*) from public.order_items i where i.order_id operator(pg_catalog.=) new.order_id) operator(pg_catalog.<) 200 then
-        return new;
-    end if;
-    raise exception using errcode = 'check_violation', constraint = 'order_items_limit', table = 'order_items', schema = 'public',
-        message = 'order_items: an order has at most 200 items';
-end $rule$;
-create trigger order_items_limit before insert or update of order_id on public.order_items
-    for each row execute function public.order_items_limit();
-
 create function public.order_items_last_stays() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $rule$
 begin
     if exists (select from public.orders o where o.order_id = old.order_id and o.status = 'scheduled')

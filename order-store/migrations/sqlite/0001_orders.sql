@@ -156,6 +156,8 @@ create trigger order_items_guard_insert before insert on order_items begin
     select raise(abort, 'order_items_changes_inside_a_step: order_items: changes stand between the step of the version and its event')
      where exists (select 1 from orders a join order_events e on e.order_id = a.order_id and e.version = a.version
        where a.order_id = new.order_id);
+    select raise(abort, 'order_items_limit: order_items: what it belongs to has as many as it may')
+     where (select count(*) from order_items c where c.order_id = new.order_id) >= 200;
 end;
 create trigger order_items_guard_update before update on order_items begin
     select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
@@ -172,6 +174,8 @@ create trigger order_items_guard_update before update on order_items begin
     select raise(abort, 'order_items_changes_inside_a_step: order_items: changes stand between the step of the version and its event')
      where exists (select 1 from orders a join order_events e on e.order_id = a.order_id and e.version = a.version
        where a.order_id = new.order_id);
+    select raise(abort, 'order_items_limit: order_items: what it belongs to has as many as it may')
+     where new.order_id is not old.order_id and (select count(*) from order_items c where c.order_id = new.order_id) >= 200;
 end;
 create trigger order_items_guard_delete before delete on order_items begin
     select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
@@ -210,14 +214,6 @@ end;
 -- Written by the guard, to here
 
 -- The rules of an order and its items that take more than one row to judge.
-create trigger order_items_limit before insert on order_items begin
-    select raise(abort, 'order_items_limit: order_items: an order has at most 200 items')
-     where (select count(*) from order_items i where i.order_id = new.order_id) >= 200;
-end;
-create trigger order_items_limit_move before update of order_id on order_items when new.order_id is not old.order_id begin
-    select raise(abort, 'order_items_limit: order_items: an order has at most 200 items')
-     where (select count(*) from order_items i where i.order_id = new.order_id) >= 200;
-end;
 create trigger order_items_last_stays after delete on order_items begin
     select raise(abort, 'orders_scheduled_has_items: orders: a scheduled order keeps at least one item')
      where exists (select 1 from orders o where o.order_id = old.order_id and o.status = 'scheduled')

@@ -144,3 +144,19 @@ async fn what_is_no_order_is_told_as_unreadable_and_not_guessed() {
     let error = world.store.cancel(order.id(), Request::new()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unreadable { what: "currency", .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn an_order_that_took_the_last_version_has_none_left() {
+    let world = World::postgres().await;
+    let order = world.create().await;
+    let last = format!(
+        "alter table orders disable trigger user; alter table order_events disable trigger user;
+         alter table orders drop constraint orders_version_has_event;
+         update orders set version = {} where order_id = '{}'",
+        i64::MAX,
+        order.id()
+    );
+    world.raw(&last).await.unwrap();
+    let exhausted = world.store.add_item(order.id(), milk(1), Request::new()).await.unwrap_err();
+    assert_eq!(exhausted.refusal(), Some(&order_store::Refusal::VersionsExhausted));
+}

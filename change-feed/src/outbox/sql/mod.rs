@@ -101,6 +101,7 @@ fn message(rule: Rule<'_>) -> &'static str {
         }
         Rule::ChildrenHaveAggregate(_) => "what it belongs to does not exist",
         Rule::ChildrenAreNeverReplaced(_) => "it is never replaced or truncated",
+        Rule::ChildrenLimit(_) => "what it belongs to has as many as it may",
         Rule::AtPresentVersion => "an event is inserted at the present version, by the transaction that stepped it",
         Rule::OnePerVersion => "this version has its event",
         Rule::EventIdIsUnique => "this event id is taken",

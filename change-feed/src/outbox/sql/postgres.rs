@@ -275,9 +275,9 @@ fn children_rules(guard: &Guard, children: &Children) -> String {
     // Open: the version was stepped by this transaction, whose event is not there yet.
     let open = |row: &str, also: &str| {
         format!(
-            "perform from {table} o\n      where o.{key} {EQUALS} {row}.{child_key}{also}{not_final}\n        \
+            "perform from {table} o\n      where o.{key} {EQUALS} {row}.{child_key}{not_final}\n        \
              and o.xmin {EQUALS} pg_catalog.pg_current_xact_id()::pg_catalog.xid\n        \
-             and (select e.version from {outbox} e where e.{key} {EQUALS} o.{key} and e.version {EQUALS} o.{version}) is null;"
+             and (select e.version from {outbox} e where e.{key} {EQUALS} o.{key} and e.version {EQUALS} o.{version}) is null{also};"
         )
     };
     let function = |operation: &str, open: String, otherwise: &str, row: &str| {
@@ -298,9 +298,21 @@ create or replace trigger {trigger} before {operation} on {child}
 "#
         )
     };
-    let insert = function("insert", open("new", ""), &format!("    perform {check}(new.{child_key});\n"), "new");
+    // Whoever adds a row holds the aggregate's, so nobody else adds one between the count and the commit.
+    let count = format!("(select pg_catalog.count(*) from {child} c where c.{child_key} {EQUALS} new.{child_key})");
+    let room = |limit| format!("\n        and {count} operator(pg_catalog.<) {limit}");
+    let full = |limit, also: &str| {
+        let raise = raise(guard, Rule::ChildrenLimit(name), name);
+        format!("    if {also}{count} operator(pg_catalog.>=) {limit} then\n        {raise}\n    end if;\n")
+    };
+    let has_room = children.limit.map(room).unwrap_or_default();
+    let added = children.limit.map(|limit| full(limit, "")).unwrap_or_default();
+    let moved = format!("(old.{child_key} {EQUALS} new.{child_key}) is not true and ");
+    let moved = children.limit.map(|limit| full(limit, &moved)).unwrap_or_default();
+    let one = format!("    perform {check}(new.{child_key});\n{added}");
+    let insert = function("insert", open("new", &has_room), &one, "new");
     let unmoved = format!("\n        and old.{child_key} {EQUALS} new.{child_key}");
-    let both = format!("    perform {check}(old.{child_key});\n    perform {check}(new.{child_key});\n");
+    let both = format!("    perform {check}(old.{child_key});\n    perform {check}(new.{child_key});\n{moved}");
     let update = function("update", open("new", &unmoved), &both, "new");
     let delete = function("delete", open("old", ""), &format!("    perform {check}(old.{child_key});\n"), "old");
     let truncate = refusing_trigger(

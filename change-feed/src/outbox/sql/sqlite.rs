@@ -167,9 +167,15 @@ fn children_rules(guard: &Guard, children: &Children) -> String {
         refuse(guard, Rule::ChildrenAreNeverReplaced(name), name, &condition)
     });
     let replaced = replaced.collect::<Vec<_>>();
+    let full = |also: &str| {
+        let condition =
+            |limit| format!("{also}(select count(*) from {child} c where c.{child_key} = new.{child_key}) >= {limit}");
+        let refusal = |limit| refuse(guard, Rule::ChildrenLimit(name), name, &condition(limit));
+        children.limit.map(refusal).into_iter().collect::<Vec<_>>()
+    };
     // An update's own row stands in nobody's way but where it moves, and moves are judged on both sides.
-    let insert = [side("new"), replaced.clone()].concat();
-    let update = [side("old"), side("new")].concat();
+    let insert = [side("new"), full(""), replaced.clone()].concat();
+    let update = [side("old"), side("new"), full(&format!("new.{child_key} is not old.{child_key} and "))].concat();
     [
         format!("-- {child}: changes only between the step and the event, on both sides where a row moves.\n"),
         trigger(&guard.named(name, "guard_insert"), "before insert", &child, &insert),

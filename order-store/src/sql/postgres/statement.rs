@@ -82,7 +82,7 @@ select b.*, e.version, s.status, s.delivery_starts_at, s.delivery_ends_at,
        n.item_ids, n.skus, n.quantities, n.unit_prices_minor
   from before b
   left join (stepped s join event e on e.order_id = s.order_id) on true
-  left join lateral public.order_items_now(case when e.version <> b.version + 1 then e.order_id end) n on true"
+  left join lateral public.order_items_now(case when e.version - 1 <> b.version then e.order_id end) n on true"
         )
     };
 }
