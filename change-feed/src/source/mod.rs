@@ -7,6 +7,8 @@ mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod pace;
 #[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
 pub mod postgres_poll;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -1,18 +1,19 @@
 //! What a poller is given before it connects.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-
-use super::server::{Server, fatal};
 use super::source::PostgresPollSource;
 use crate::outbox::Outbox;
+use crate::source::postgres::Server;
 use crate::{FeedName, SourceError, Wake};
 
 const WINDOW_ROWS_MAX: u32 = 10_000;
 const PAGE_BYTES_MAX: usize = 8 << 20;
 const ANSWER_TIMEOUT_MS: u64 = 15_000;
+
+/// What a poll reads must not grow with the table, whatever the statistics say: nothing but an index scan is left to
+/// choose.
+const PLANS: &str = "set enable_seqscan = off; set enable_bitmapscan = off;";
 
 /// How much is read at a time.
 #[derive(Debug, Clone, Copy)]
@@ -86,19 +87,10 @@ impl PostgresPollSourceBuilder {
     /// [`SourceError::Fatal`] for a malformed URL, a role that may not connect or read, a standby, an outbox that
     /// is missing or lacks an index; [`SourceError::Transient`] while the server is away.
     pub async fn connect(self) -> Result<PostgresPollSource, SourceError> {
-        let options = PgConnectOptions::from_str(&self.database_url)
-            .map_err(|error| {
-                fatal(
-                    "the database's URL is malformed",
-                    "write it as postgres://user:password@host:port/database",
-                    error,
-                )
-            })?
-            .application_name(&format!("change-feed {}", self.feed));
+        let server = Server::new(&self.database_url, &self.feed, self.answer_timeout, PLANS)?;
         let outbox = self
             .outbox
             .ok_or_else(|| SourceError::fatal("no outbox was named", "call outbox() on the builder of the source"))?;
-        let server = Server { options, answer_timeout: self.answer_timeout };
         PostgresPollSource::connect(server, self.feed, outbox, self.limits, self.wake).await
     }
 }

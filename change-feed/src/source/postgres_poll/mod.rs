@@ -49,15 +49,13 @@
 
 mod builder;
 mod capture;
-mod election;
+mod inspection;
 mod progress;
 mod reader;
 mod row;
-mod server;
 mod session;
 mod snapshot;
 mod source;
-mod state;
 mod statements;
 mod transactions;
 

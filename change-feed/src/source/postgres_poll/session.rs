@@ -11,14 +11,12 @@ use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::builder::Limits;
-use super::election;
 use super::progress::Anchor;
 use super::row::{OutboxRow, signed, transaction_id, unsigned};
-use super::server::Server;
 use super::snapshot::{InvalidSnapshot, Snapshot};
-use super::state;
 use super::statements::{FLUSH, FLUSHED, SNAPSHOT, Statements};
 use crate::source::event_types::EventTypes;
+use crate::source::postgres::{Server, election, state};
 use crate::{Checkpoint, EventId, FeedName, SourceError};
 
 /// One statement passes over at most so many rows or sequence numbers, so that each ends in time however thinly the

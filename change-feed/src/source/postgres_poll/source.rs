@@ -10,14 +10,15 @@ use tokio::sync::Mutex;
 
 use super::builder::{Limits, PostgresPollSourceBuilder};
 use super::capture::{Capture, Task};
-use super::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
+use super::inspection::inspect;
+use super::progress::Progress;
 use super::reader::Reader;
-use super::server::Server;
 use super::session::Session;
 use super::statements::Statements;
-use super::{election, state};
 use crate::outbox::Outbox;
 use crate::source::event_types::EventTypes;
+use crate::source::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
+use crate::source::postgres::{Server, election, state};
 use crate::source::{Elected, Source};
 use crate::{Changes, Checkpoint, FeedName, Position, SourceError, Wake};
 
@@ -82,7 +83,7 @@ impl PostgresPollSource {
         wake: Wake,
     ) -> Result<Self, SourceError> {
         let mut connection = server.connect(None).await?;
-        election::inspect(&server, &mut connection, &outbox).await?;
+        inspect(&server, &mut connection, &outbox).await?;
         let shared = Shared {
             statements: Arc::new(Statements::new(&outbox)),
             capture: Mutex::new(Capture::new()),
@@ -117,7 +118,7 @@ impl Source for PostgresPollSource {
         *capture = Capture::new();
         let Shared { server, feed, .. } = shared;
         let mut connection = server.connect(Some(SILENCE_MAX)).await?;
-        let identity = election::inspect(server, &mut connection, &shared.outbox).await?;
+        let identity = inspect(server, &mut connection, &shared.outbox).await?;
         let holder = election::win(server, &mut connection, feed).await?;
         state::create(server, &mut connection).await?;
         let (generation, checkpoint) =
@@ -167,7 +168,8 @@ impl Source for PostgresPollSource {
             Some(connection) => connection,
             None => server.connect(None).await?,
         };
-        let still_elected = state::store(server, &mut connection, mine, checkpoint).await?;
+        let published = Progress::from_position(&checkpoint.position).map(|progress| progress.given().to_string());
+        let still_elected = state::store(server, &mut connection, mine, checkpoint, published).await?;
         *slot = Some(connection);
         if still_elected {
             return Ok(());

@@ -5,13 +5,12 @@ use sqlx::{Executor as _, Row as _};
 
 use crate::{Checkpoint, FeedName, SourceError};
 
-use super::progress::Progress;
 use super::server::{Server, fatal};
 
 /// Makes the table's schema. Needs CREATE on the database even where the schema exists: run only where it is missing.
 const CREATE_SCHEMA: &str = "create schema if not exists change_feed;\n";
 
-/// Makes the table. The poller runs it when the table is missing; an owner can run it in advance.
+/// Makes the table. A source runs it when the table is missing; an owner can run it in advance.
 const CREATE_TABLE: &str = r#"create table if not exists change_feed.feeds (
     feed            text primary key,
     captures        text not null,
@@ -20,7 +19,7 @@ const CREATE_TABLE: &str = r#"create table if not exists change_feed.feeds (
     epoch           bigint,
     -- Positions of one epoch sort as their text does.
     position        text collate "C",
-    -- Every outbox row that this snapshot sees is published, for queries that prune.
+    -- Every outbox row that this snapshot sees is published, for queries that prune. Only a poller knows it.
     published       pg_snapshot,
     checkpoint      text,
     acknowledged_at timestamptz
@@ -31,7 +30,7 @@ const CREATE_TABLE: &str = r#"create table if not exists change_feed.feeds (
 const CREATE_LOCK: i64 = 0x6368_616e_6765_2d66;
 
 /// Makes what is missing of the schema and the table, or says how to.
-pub(super) async fn create(server: &Server, connection: &mut PgConnection) -> Result<(), SourceError> {
+pub(in crate::source) async fn create(server: &Server, connection: &mut PgConnection) -> Result<(), SourceError> {
     let exist = "select exists (select from pg_catalog.pg_namespace where nspname = 'change_feed'),
         exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
             where n.nspname = 'change_feed' and c.relname = 'feeds')";
@@ -58,7 +57,7 @@ pub(super) async fn create(server: &Server, connection: &mut PgConnection) -> Re
 }
 
 /// Begins a new generation of the feed: every older relay's acknowledgements are refused from here on.
-pub(super) async fn begin_generation(
+pub(in crate::source) async fn begin_generation(
     server: &Server,
     connection: &mut PgConnection,
     feed: &FeedName,
@@ -75,7 +74,7 @@ pub(super) async fn begin_generation(
 }
 
 /// What is stored at present.
-pub(super) async fn checkpoint(
+pub(in crate::source) async fn checkpoint(
     server: &Server,
     connection: &mut PgConnection,
     feed: &FeedName,
@@ -86,12 +85,14 @@ pub(super) async fn checkpoint(
     json.flatten().as_deref().map(read).transpose()
 }
 
-/// Stores a checkpoint unless a later one is stored. `false` if another relay was elected since `generation`.
-pub(super) async fn store(
+/// Stores a checkpoint unless a later one is stored, and the snapshot that is `published` with it where there is one.
+/// `false` if another relay was elected since `generation`.
+pub(in crate::source) async fn store(
     server: &Server,
     connection: &mut PgConnection,
     generation: i64,
     checkpoint: &Checkpoint,
+    published: Option<String>,
 ) -> Result<bool, SourceError> {
     let statement = r#"update change_feed.feeds f set
             epoch = new.epoch, position = new.position, published = new.published, checkpoint = new.checkpoint,
@@ -106,7 +107,6 @@ pub(super) async fn store(
         source: Some(Box::new(error)),
     })?;
     let feed = checkpoint.identity.feed.as_str();
-    let published = Progress::from_position(&checkpoint.position).map(|progress| progress.given().to_string());
     let stored = sqlx::query(statement)
         .bind(feed)
         .bind(generation)

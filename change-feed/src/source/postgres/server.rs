@@ -1,23 +1,21 @@
 //! Connections to the server: how they are set up, how long they may take, and what their errors mean.
 
 use std::future::Future;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::SourceError;
+use crate::{FeedName, SourceError};
 
-/// What a connection of the poller asks of its session.
+/// What every connection asks of its session.
 ///
-/// - The plans: what a poll reads must not grow with the table, whatever the statistics say, so
-///   nothing but an index scan is left to choose; and compiling a plan takes longer than running it.
+/// - `jit`: compiling a plan takes longer than running any statement of ours.
 /// - `row_security`: a policy that hides rows would lose events in silence; `off` makes it an error.
 /// - `synchronous_commit`: what the feed itself writes to take the log to the disk has to wait for it.
 /// - The keepalives: the server notices within half a minute that this machine is gone.
 const SESSION: &str = "
-set enable_seqscan = off;
-set enable_bitmapscan = off;
 set jit = off;
 set row_security = off;
 set synchronous_commit = on;
@@ -32,18 +30,35 @@ const GRACE_MS: u64 = 2_000;
 
 /// A server, and how long it may take to answer.
 #[derive(Debug, Clone)]
-pub(super) struct Server {
-    pub(super) options: PgConnectOptions,
-    pub(super) answer_timeout: Duration,
+pub(in crate::source) struct Server {
+    options: PgConnectOptions,
+    answer_timeout: Duration,
+    /// Settings of a session beyond [`SESSION`], as statements.
+    settings: &'static str,
 }
 
 impl Server {
-    /// A connection that is set up for polling. The server ends it when it has been silent for `silence`; `None` lets
+    /// The server and database of a URL. The sessions carry the feed's name.
+    pub(in crate::source) fn new(
+        database_url: &str,
+        feed: &FeedName,
+        answer_timeout: Duration,
+        settings: &'static str,
+    ) -> Result<Self, SourceError> {
+        let options = PgConnectOptions::from_str(database_url).map_err(|error| {
+            fatal("the database's URL is malformed", "write it as postgres://user:password@host:port/database", error)
+        })?;
+        Ok(Self { options: options.application_name(&format!("change-feed {feed}")), answer_timeout, settings })
+    }
+
+    /// A connection that is set up. The server ends it when it has been silent for `silence`; `None` lets
     /// it be silent for ever.
-    pub(super) async fn connect(&self, silence: Option<Duration>) -> Result<PgConnection, SourceError> {
+    pub(in crate::source) async fn connect(&self, silence: Option<Duration>) -> Result<PgConnection, SourceError> {
         let options = self.options.clone().disable_statement_logging();
+        let settings = self.settings;
         let (answer_ms, silence_ms) = (self.answer_timeout.as_millis(), silence.unwrap_or_default().as_millis());
-        let set_up = format!("{SESSION}set statement_timeout = {answer_ms}; set idle_session_timeout = {silence_ms};");
+        let set_up =
+            format!("{SESSION}{settings}set statement_timeout = {answer_ms}; set idle_session_timeout = {silence_ms};");
         self.answer(async {
             let mut connection = PgConnection::connect_with(&options).await?;
             sqlx::raw_sql(sqlx::AssertSqlSafe(set_up)).execute(&mut connection).await?;
@@ -53,7 +68,7 @@ impl Server {
     }
 
     /// The answer of the server, or the error that says what to do without one.
-    pub(super) async fn answer<T>(
+    pub(in crate::source) async fn answer<T>(
         &self,
         asked: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, SourceError> {
@@ -89,6 +104,6 @@ fn judge(error: sqlx::Error) -> SourceError {
 }
 
 /// A stop that keeps what the database said.
-pub(super) fn fatal(what: impl Into<String>, remedy: impl Into<String>, source: sqlx::Error) -> SourceError {
+pub(in crate::source) fn fatal(what: impl Into<String>, remedy: impl Into<String>, source: sqlx::Error) -> SourceError {
     SourceError::Fatal { what: what.into(), remedy: remedy.into(), source: Some(Box::new(source)) }
 }

@@ -1,0 +1,7 @@
+//! What all sources on PostgreSQL share: connections, the election, and what is stored of a feed in its database.
+
+pub(super) mod election;
+mod server;
+pub(super) mod state;
+
+pub(super) use server::Server;
