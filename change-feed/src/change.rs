@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Position;
+use crate::row::RowChange;
 
 /// One committed change, as a source captured it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,11 @@ impl Change {
         Self { position, transaction: None, content: Content::Event(event) }
     }
 
+    /// A change of a row at this position.
+    pub fn row(position: Position, change: RowChange) -> Self {
+        Self { position, transaction: None, content: Content::Row(change) }
+    }
+
     /// With its place in its database transaction.
     #[must_use]
     pub fn in_transaction(self, place: TransactionPlace) -> Self {
@@ -42,6 +48,8 @@ impl Change {
 pub enum Content {
     /// An event was appended to an outbox.
     Event(EventRecord),
+    /// A row of a published table changed.
+    Row(RowChange),
 }
 
 /// A row of an outbox.
@@ -126,16 +134,25 @@ pub struct TransactionPlace {
     pub index: u32,
     /// The number of changes that were captured of the transaction; only on its last one.
     pub count: Option<u32>,
+    /// On the last change of each part but the last of a transaction that is published in parts, since it is too
+    /// large or takes too long for one: 1 for the first part.
+    pub part: Option<u32>,
 }
 
 impl TransactionPlace {
     /// The place of a change that is not the transaction's last, or not known to be.
     pub const fn new(id: u64, index: u32) -> Self {
-        Self { id, index, count: None }
+        Self { id, index, count: None, part: None }
     }
 
     /// The place of the last change of a transaction of `count` changes.
     pub const fn last(id: u64, count: u32) -> Self {
-        Self { id, index: count.saturating_sub(1), count: Some(count) }
+        Self { id, index: count.saturating_sub(1), count: Some(count), part: None }
+    }
+
+    /// The same place, as the last one of this part of a transaction that is published in parts.
+    #[must_use]
+    pub const fn ending_part(self, part: u32) -> Self {
+        Self { part: Some(part), ..self }
     }
 }

@@ -39,7 +39,11 @@ pub mod relay;
 #[cfg(feature = "relay")]
 mod router;
 #[cfg(feature = "relay")]
+pub mod row;
+#[cfg(feature = "relay")]
 pub mod source;
+#[cfg(feature = "relay")]
+mod value;
 
 #[cfg(feature = "relay")]
 pub use change::{Change, Content, EventId, EventRecord, TransactionPlace};
@@ -61,7 +65,7 @@ pub use publisher::{PublishError, Publisher};
 #[cfg(feature = "relay")]
 pub use relay::{OnRejected, Relay, RelayError, RelayHandle, RelayOptions, RelayState, RelayStatus, Stopped};
 #[cfg(feature = "relay")]
-pub use router::Router;
+pub use router::{NoRoute, Router, RowFormat};
 #[cfg(all(feature = "relay", feature = "postgres"))]
 pub use source::PostgresPollSource;
 #[cfg(all(feature = "relay", feature = "sqlite"))]

@@ -251,9 +251,10 @@ fn transaction(headers: &Headers<'_>) -> Result<Option<TransactionPlace>, Record
     let id = headers.parsed(&TX)?;
     let index = headers.parsed(&TX_INDEX)?;
     let count = headers.parsed(&TX_COUNT)?;
+    let part = headers.parsed(&TX_PART)?;
     match (id, index) {
-        (Some(id), Some(index)) => Ok(Some(TransactionPlace { id, index, count })),
-        (None, None) if count.is_none() => Ok(None),
+        (Some(id), Some(index)) => Ok(Some(TransactionPlace { id, index, count, part })),
+        (None, None) if count.is_none() && part.is_none() => Ok(None),
         (None, _) => Err(RecordProblem::Missing(TX.name)),
         (Some(_), None) => Err(RecordProblem::Missing(TX_INDEX.name)),
     }
@@ -282,6 +283,7 @@ const EPOCH: Header = header("feed_epoch", "a decimal number");
 const TX: Header = header("feed_tx", "a decimal number");
 const TX_INDEX: Header = header("feed_tx_index", "a decimal number");
 const TX_COUNT: Header = header("feed_tx_count", "a decimal number");
+const TX_PART: Header = header("feed_tx_part", "a decimal number");
 const WITHHELD: Header = header("feed_withheld", "text");
 const REPLAY: Header = header("feed_replay", "true");
 const BASELINE: Header = header("feed_baseline", "true");
@@ -350,7 +352,9 @@ mod tests {
     fn envelope() -> Envelope {
         let database = MemoryDatabase::new();
         database.commit([MemoryEvent::new("order-1").payload(r#"{"sku":"milk","quantity":2}"#)]);
-        Router::to_topic("orders.events").route(database.changes().remove(0), Epoch::new(3))
+        Router::to_topic("orders.events")
+            .route(database.changes().remove(0), Epoch::new(3))
+            .expect("a topic for events")
     }
 
     /// The record that an envelope becomes, after some damage to its headers.

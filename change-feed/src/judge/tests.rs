@@ -91,7 +91,7 @@ fn case(transactions: &[Vec<u8>], told: Told) -> Case {
             let (name, version) = (format!("key-{key}"), versions[usize::from(*key)]);
             let event = case.history.len() as u64;
             let count = (index + 1 == keys.len()).then_some(keys.len() as u32);
-            let place = TransactionPlace { id, index: index as u32, count };
+            let place = TransactionPlace { id, index: index as u32, count, part: None };
             case.history.push(Row { transaction: told.by_history().then_some(id), ..row(&name, version, event) });
             case.topic.push(Record {
                 partition: u32::from(*key) % PARTITIONS,
@@ -493,7 +493,7 @@ fn versions_that_were_pruned_from_the_outbox_are_no_phantoms() {
 
 #[test]
 fn a_transaction_that_was_pruned_in_part_is_not_torn() {
-    let place = |index, count| Some(TransactionPlace { id: 7, index, count });
+    let place = |index, count| Some(TransactionPlace { id: 7, index, count, part: None });
     let topic = [
         Record { transaction: place(1, Some(2)), ..record("b", 1, 2) },
         Record { transaction: place(0, None), ..record("a", 1, 1) },

@@ -365,7 +365,7 @@ mod tests {
         let database = MemoryDatabase::new();
         let position = database.commit(keys.iter().copied());
         let router = Router::to_topic(TOPIC);
-        let route = |change| router.route(change, Epoch::FIRST);
+        let route = |change| router.route(change, Epoch::FIRST).expect("a topic for events");
         (database.changes().into_iter().map(route).collect(), End::Complete(position))
     }
 

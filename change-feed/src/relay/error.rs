@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{EventId, Mismatch, Position};
+use crate::{EventId, Mismatch, NoRoute, Position};
 
 /// Why a relay ended, by what its owner does next.
 ///
@@ -51,6 +51,13 @@ impl From<Mismatch> for RelayError {
     fn from(reason: Mismatch) -> Self {
         let remedy = reason.remedy();
         Self::Closed { reason: Box::new(reason), remedy }
+    }
+}
+
+impl From<NoRoute> for RelayError {
+    fn from(change: NoRoute) -> Self {
+        let what = format!("{change}: give the router a topic for it, or don't let the source capture it");
+        Self::Fatal { what, source: None }
     }
 }
 

@@ -16,7 +16,9 @@ use super::setback::{Setback, chain};
 use super::status::RelayState;
 use super::{LOG, OnRejected, Relay, RelayError};
 use crate::publisher::Rejection;
-use crate::{Changes, Checkpoint, End, FeedIdentity, Part, Position, PublishError, Publisher, Source, SourceError};
+use crate::{
+    Changes, Checkpoint, End, FeedIdentity, NoRoute, Part, Position, PublishError, Publisher, Source, SourceError,
+};
 
 /// Moves parts until a shutdown or a setback.
 pub(super) struct Pump<'a, S, P> {
@@ -179,8 +181,9 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
         let Changes { changes, end } = result?;
         trace!(target: LOG, feed = %self.relay.feed, changes = changes.len(), ?end, "captured");
         let (router, epoch, rejections) = (&self.relay.router, self.identity.epoch, &self.memory.rejections);
-        let route = |change| rejections.apply(router.route(change, epoch));
-        let envelopes = changes.into_iter().map(route).collect();
+        let route = |change| router.route(change, epoch).map(|envelope| rejections.apply(envelope));
+        let routed: Result<Vec<_>, NoRoute> = changes.into_iter().map(route).collect();
+        let envelopes = routed.map_err(RelayError::from)?;
         self.memory.captured.note(&end);
         self.queue.push(envelopes, end);
         self.relay.board.pending(self.pending_bytes());

@@ -133,7 +133,11 @@ mod tests {
         let database = MemoryDatabase::new();
         database.commit((0..count).map(|_| MemoryEvent::new("a")));
         let router = Router::to_topic("t");
-        database.changes().into_iter().map(|change| router.route(change, Epoch::FIRST)).collect()
+        database
+            .changes()
+            .into_iter()
+            .map(|change| router.route(change, Epoch::FIRST).expect("a topic for events"))
+            .collect()
     }
 
     fn complete(sequence: u64) -> End {

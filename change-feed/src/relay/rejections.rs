@@ -83,7 +83,11 @@ mod tests {
         let database = MemoryDatabase::new();
         database.commit(["a", "b"]);
         let router = Router::to_topic("t");
-        let envelopes: Vec<_> = database.changes().into_iter().map(|c| router.route(c, Epoch::FIRST)).collect();
+        let envelopes: Vec<_> = database
+            .changes()
+            .into_iter()
+            .map(|c| router.route(c, Epoch::FIRST).expect("a topic for events"))
+            .collect();
         let mut rejections = Rejections::default();
         rejections.remember(&envelopes[0], "too large".to_owned());
         let stubs: Vec<_> = envelopes.into_iter().map(|envelope| rejections.apply(envelope)).collect();

@@ -361,10 +361,10 @@ impl History {
             self.end += 1;
             self.changes.push_back(Change {
                 position: place(self.end),
-                transaction: Some(TransactionPlace {
-                    id: self.transactions,
-                    index: clamped(index),
-                    count: (index == last).then(|| clamped(last + 1)),
+                transaction: Some(if index == last {
+                    TransactionPlace::last(self.transactions, clamped(last + 1))
+                } else {
+                    TransactionPlace::new(self.transactions, clamped(index))
                 }),
                 content: Content::Event(event),
             });

@@ -218,5 +218,5 @@ fn rewrite_one(envelope: &mut Envelope, source: &str, payload: impl Fn(&[u8]) ->
         envelope.occurred_at().expect("an event"),
     );
     let change = Change::event(envelope.position().clone(), event);
-    *envelope = Router::to_topic(TOPIC).source(source).route(change, envelope.epoch());
+    *envelope = Router::to_topic(TOPIC).source(source).route(change, envelope.epoch()).expect("a topic for events");
 }

@@ -85,5 +85,5 @@ pub(crate) fn envelopes(database: &change_feed::source::MemoryDatabase, keys: &[
     database.commit(keys.iter().copied());
     let router = Router::to_topic("any");
     let new = database.changes().into_iter().skip(before);
-    new.map(|change| router.route(change, Epoch::FIRST)).collect()
+    new.map(|change| router.route(change, Epoch::FIRST).expect("a topic for events")).collect()
 }

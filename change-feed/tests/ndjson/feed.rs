@@ -91,7 +91,7 @@ pub(crate) fn envelope(number: u64) -> Envelope {
         format!("{{\"number\":{number}}}").into(),
         chrono::DateTime::UNIX_EPOCH,
     );
-    Router::to_topic("numbers").route(Change::event(position(number), event), Epoch::FIRST)
+    Router::to_topic("numbers").route(Change::event(position(number), event), Epoch::FIRST).expect("a topic for events")
 }
 
 /// The numbers of the records that have a checkpoint after them, and of those that don't.

@@ -46,9 +46,10 @@ fn unusual(driver: &Driver) -> Vec<Envelope> {
 
 fn traced(driver: &Driver) -> Envelope {
     let mut change = driver.change("traced", Bytes::from_static(b"{}"));
-    let Content::Event(event) = change.content;
-    let event = event.with_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    change.content = Content::Event(event);
+    if let Content::Event(event) = change.content {
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        change.content = Content::Event(event.with_traceparent(traceparent));
+    }
     driver.routed(change)
 }
 

@@ -214,7 +214,7 @@ impl Driver {
 
     pub(super) fn routed(&self, change: Change) -> Envelope {
         let router = Router::to_topic(Arc::clone(&self.topics[0])).source("/conformance");
-        router.route(change, Epoch::FIRST)
+        router.route(change, Epoch::FIRST).expect("the driver makes events, and there is a topic for them")
     }
 
     /// A change that is the next event of this key.

@@ -150,7 +150,7 @@ pub(super) async fn no_phantom(harness: &dyn SourceHarness) -> Result<(), Fault>
         let mut open = driver.begin().await?;
         driver.append(&mut open, &[0, 2]).await?;
         let meanwhile = driver.read_idly(&*source).await?;
-        meanwhile.runs().iter().for_each(|run| given.push(run.clone()));
+        meanwhile.runs().iter().try_for_each(|run| given.push(run.clone()))?;
         let never = driver.roll_back(open).await?;
         driver.commit(&[2, 3]).await?;
         driver.read_on(&*source, &driver.events(), &mut given).await?;
@@ -169,7 +169,7 @@ pub(super) async fn dropped_next_loses_nothing(harness: &dyn SourceHarness) -> R
         for keys in [&[0, 1, 0][..], &[2]] {
             driver.commit(keys).await?;
             if let Some(run) = dropped.run(source.next()).await {
-                given.push(run.map_err(|error| super::driver::unexpected("next", error))?);
+                given.push(run.map_err(|error| super::driver::unexpected("next", error))?)?;
             }
         }
     }

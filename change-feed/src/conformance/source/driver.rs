@@ -199,10 +199,8 @@ impl Driver {
                     if !run.changes.is_empty() {
                         progress = Instant::now();
                     }
-                    run.changes.iter().for_each(|change| {
-                        awaited.remove(&event_of(change).event_id);
-                    });
-                    given.push(run);
+                    given.push(run)?;
+                    awaited.retain(|id| !given.times.contains_key(id));
                 }
             }
         }
@@ -213,7 +211,7 @@ impl Driver {
     pub(super) async fn read_idly(&self, source: &dyn Source) -> Result<Given, Fault> {
         let mut given = Given::default();
         while let Ok(run) = tokio::time::timeout(IDLE_LOOK, source.next()).await {
-            given.push(run.map_err(|error| unexpected("next", error))?);
+            given.push(run.map_err(|error| unexpected("next", error))?)?;
         }
         Ok(given)
     }
@@ -224,11 +222,15 @@ impl Given {
         self.runs.iter().flat_map(|run| &run.changes)
     }
 
-    pub(super) fn push(&mut self, run: Changes) {
+    pub(super) fn push(&mut self, run: Changes) -> Result<(), Fault> {
         for change in &run.changes {
-            *self.times.entry(event_of(change).event_id).or_default() += 1;
+            let Content::Event(event) = &change.content else {
+                return broken(format!("a change at {} was given that is no event", change.position));
+            };
+            *self.times.entry(event.event_id).or_default() += 1;
         }
         self.runs.push(run);
+        Ok(())
     }
 
     pub(super) fn runs(&self) -> &[Changes] {
@@ -256,9 +258,12 @@ impl Given {
     }
 }
 
+/// The event of a change that was given.
 pub(super) fn event_of(change: &Change) -> &crate::EventRecord {
-    let Content::Event(event) = &change.content;
-    event
+    match &change.content {
+        Content::Event(event) => event,
+        Content::Row(_) => unreachable!("nothing else gets into what was given"),
+    }
 }
 
 /// The first of these that was not given is missing.

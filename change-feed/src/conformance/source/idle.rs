@@ -25,7 +25,7 @@ pub(super) async fn idle_is_quiet(harness: &dyn SourceHarness) -> Result<(), Fau
         // A run for each acknowledgement would otherwise come for ever.
         let look = tokio::time::timeout(Duration::from_millis(100), source.next()).await;
         if let Ok(run) = look {
-            given.push(run.map_err(|error| unexpected("next", error))?);
+            given.push(run.map_err(|error| unexpected("next", error))?)?;
         }
     }
     let (idle, seconds) = (given.runs().len() - busy, began.elapsed().as_secs() as usize);
@@ -58,7 +58,7 @@ pub(super) async fn next_waits_for_commits(harness: &dyn SourceHarness) -> Resul
         });
         committed?;
         match next {
-            Ok(run) => given.push(run.map_err(|error| unexpected("next", error))?),
+            Ok(run) => given.push(run.map_err(|error| unexpected("next", error))?)?,
             Err(_) => return broken("a next that waited did not give what was committed meanwhile"),
         }
         driver.read_on(&*source, &driver.events(), &mut given).await?;

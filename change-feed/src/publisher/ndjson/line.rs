@@ -71,7 +71,11 @@ mod tests {
         let event = |payload: &&str| MemoryEvent::new("or\"der\n1").payload((*payload).to_owned());
         database.commit(payloads.iter().map(event));
         let router = Router::to_topic("orders.events");
-        database.changes().into_iter().map(|change| router.route(change, Epoch::FIRST)).collect()
+        database
+            .changes()
+            .into_iter()
+            .map(|change| router.route(change, Epoch::FIRST).expect("a topic for events"))
+            .collect()
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Transactions {
         if last {
             self.0.remove(&id);
         }
-        Some(TransactionPlace { id, index, count })
+        Some(TransactionPlace { id, index, count, part: None })
     }
 
     pub(super) fn clear(&mut self) {
