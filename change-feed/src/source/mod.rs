@@ -3,6 +3,8 @@
 mod error;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod event_types;
+#[cfg(feature = "logical")]
+pub mod logical;
 mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod pace;

@@ -1,0 +1,93 @@
+//! What is not a message, and how it is said.
+
+use change_feed::source::logical::pgoutput::{DecodeError, Message, MessageKind};
+
+fn refusal(bytes: &[u8]) -> String {
+    Message::decode(bytes).expect_err("no message").to_string()
+}
+
+#[test]
+fn in_progress_streaming_and_two_phase_commit_were_not_asked_for() {
+    for (tag, name) in [
+        (b'S', "Stream Start"),
+        (b'E', "Stream Stop"),
+        (b'c', "Stream Commit"),
+        (b'A', "Stream Abort"),
+        (b'b', "Begin Prepare"),
+        (b'P', "Prepare"),
+        (b'K', "Commit Prepared"),
+        (b'r', "Rollback Prepared"),
+        (b'p', "Stream Prepare"),
+    ] {
+        let error = Message::decode(&[tag, 0, 0, 0, 1]).expect_err("not asked for");
+        let kind = MessageKind::of(tag).expect("a known kind");
+        assert_eq!(error, DecodeError::NotAskedFor { message: kind });
+        assert!(error.to_string().starts_with(name), "{error}");
+    }
+}
+
+#[test]
+fn every_other_first_byte_is_unknown() {
+    let known = b"BCORYIUDTMSEcAbPKrp";
+    for tag in 0..=u8::MAX {
+        let unknown = Message::decode(&[tag]) == Err(DecodeError::Unknown { tag });
+        assert_eq!(unknown, !known.contains(&tag), "{tag}");
+    }
+}
+
+#[test]
+fn a_refusal_says_which_message_and_where_and_what_was_expected() {
+    let refusals: [(&[u8], &str); 16] = [
+        (b"", "a message of pgoutput was expected, and there is none"),
+        (b"x", "pgoutput's protocol has no message that begins with the byte 0x78"),
+        (b"I\0\0", "Insert ends too early: byte 1 should begin the OID of the relation (Int32)"),
+        (b"I\0\0\0\x01K", "Insert has something else at byte 5 than the tag of the new row (N)"),
+        (b"I\0\0\0\x01N\0\x01x", "Insert has something else at byte 8 than the kind of a column (n, u, t or b)"),
+        (
+            b"I\0\0\0\x01N\0\x01t\0\0\0\x02x",
+            "Insert ends too early: byte 13 should begin a value of the length that is said before it",
+        ),
+        (
+            b"I\0\0\0\x01N\0\x01t\xff\xff\xff\xff",
+            "Insert has something else at byte 9 than the length of a value (Int32, not negative)",
+        ),
+        (b"I\0\0\0\x01N\0\x01nn", "Insert ends before byte 9, and there are 1 bytes more"),
+        (b"U\0\0\0\x01K\0\0K", "Update has something else at byte 8 than the tag of the new row (N)"),
+        (b"D\0\0\0\x01N", "Delete has something else at byte 5 than the tag of the old row (K or O)"),
+        (b"C\x01", "Commit has something else at byte 1 than flags (Int8), of which none is defined"),
+        (
+            b"T\0\0\0\x01\x04",
+            "Truncate has something else at byte 5 than the options (Int8: 1 for CASCADE, 2 for RESTART IDENTITY)",
+        ),
+        (b"T\x7f\xff\xff\xff\0", "Truncate ends too early: byte 6 should begin the OIDs of the relations (Int32 each)"),
+        (b"M\x02", "Message has something else at byte 1 than flags (Int8: 0, or 1 for transactional)"),
+        (b"O\0\0\0\0\0\0\0\x01ab", "Origin ends too early: byte 9 should begin the name of the origin (String)"),
+        (b"O\0\0\0\0\0\0\0\x01a\xffb\0", "Origin has something else at byte 9 than the name of the origin (String)"),
+    ];
+    for (bytes, text) in refusals {
+        assert_eq!(refusal(bytes), text);
+    }
+}
+
+#[test]
+fn a_relation_takes_no_more_memory_than_its_bytes_can_fill() {
+    // 65,535 columns are said, one is there.
+    let bytes = b"R\0\0\0\x01\0t\0d\xff\xff\0a\0\0\0\0\x17\xff\xff\xff\xff";
+    let measured = allocation_counter::measure(|| {
+        assert!(matches!(Message::decode(bytes), Err(DecodeError::Truncated { .. })));
+    });
+    assert!(measured.bytes_max < 1024, "{} bytes", measured.bytes_max);
+}
+
+#[test]
+fn rows_are_decoded_and_read_without_an_allocation() {
+    let bytes = b"U\0\0\0\x01K\0\x02t\0\0\0\x01anN\0\x02t\0\0\0\x02bbu";
+    let measured = allocation_counter::measure(|| {
+        let Ok(Message::Update(update)) = Message::decode(bytes) else { panic!("an update") };
+        assert_eq!(update.new.columns().len(), 2);
+        assert_eq!(update.new.columns().count(), 2);
+        assert_eq!(update.new.as_bytes(), b"\0\x02t\0\0\0\x02bbu");
+        assert_eq!(update.old.expect("a key").tuple().as_bytes(), b"\0\x02t\0\0\0\x01an");
+    });
+    assert_eq!(measured.count_total, 0);
+}
