@@ -25,6 +25,11 @@ impl NewTopicPlan {
         }
     }
 
+    /// A topic of rows: of each key the newest record stays, and a tombstone removes it.
+    pub(crate) fn rows(partitions: u32, replication: Option<u16>) -> Self {
+        Self { partitions, replication, config: &[("cleanup.policy", "compact")] }
+    }
+
     /// The topic of a feed's position: one partition, of which only the newest record counts.
     ///
     /// Only closed segments are compacted: at Kafka's default size of 1 GiB a quiet feed would

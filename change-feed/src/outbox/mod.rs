@@ -59,6 +59,8 @@ mod baseline;
 mod connection;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod error;
+#[cfg(feature = "postgres")]
+mod find;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod installation;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -66,6 +66,7 @@ pub struct Resume<'a> {
     source: &'a SourceIdentity,
     checkpoint: Option<&'a Checkpoint>,
     topics: &'a [Arc<str>],
+    compacted_topics: &'a [Arc<str>],
     is_newly_elected: bool,
 }
 
@@ -78,7 +79,13 @@ impl<'a> Resume<'a> {
         checkpoint: Option<&'a Checkpoint>,
         topics: &'a [Arc<str>],
     ) -> Self {
-        Self { feed, source, checkpoint, topics, is_newly_elected: false }
+        Self { feed, source, checkpoint, topics, compacted_topics: &[], is_newly_elected: false }
+    }
+
+    /// The same, with those of the topics whose readers want the newest record of each key alone.
+    #[must_use]
+    pub fn compacting(self, topics: &'a [Arc<str>]) -> Self {
+        Self { compacted_topics: topics, ..self }
     }
 
     /// The same, of a relay that has won an election since it last resumed this publisher.
@@ -124,6 +131,12 @@ impl<'a> Resume<'a> {
     /// The topics that will be written to: the publisher checks that it can, or makes them.
     pub fn topics(&self) -> &'a [Arc<str>] {
         self.topics
+    }
+
+    /// Whether a topic is to be compacted, if the publisher makes it: a tombstone then removes its key. Any other
+    /// topic keeps every record.
+    pub fn is_compacted(&self, topic: &str) -> bool {
+        self.compacted_topics.iter().any(|compacted| **compacted == *topic)
     }
 }
 

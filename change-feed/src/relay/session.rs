@@ -36,8 +36,8 @@ pub(super) async fn establish<S: Source, P: Publisher>(
     info!(target: LOG, %feed, database = %elected.identity.system, "elected");
     // Before anything is done at the publisher: a copied database must not disturb the feed of its original.
     check_source(feed, &elected).map_err(RelayError::from)?;
-    let topics = router.topics();
-    let request = Resume::new(feed, &elected.identity, elected.checkpoint.as_ref(), &topics);
+    let (topics, compacted) = (router.topics(), router.compacted_topics());
+    let request = Resume::new(feed, &elected.identity, elected.checkpoint.as_ref(), &topics).compacting(&compacted);
     let request = if memory.newly_elected { request.newly_elected() } else { request };
     let resumed = publisher.resume(&request).await?;
     memory.newly_elected = false;

@@ -1,6 +1,6 @@
 //! The guard's methods, in a transaction of the caller's.
 
-use change_feed::outbox::{Event, Guard, GuardConnection, GuardError, KeyType};
+use change_feed::outbox::{Event, Guard, GuardConnection, GuardError, KeyType, Outbox};
 use sqlx::{Connection as _, Executor};
 use uuid::Uuid;
 
@@ -221,4 +221,17 @@ async fn an_aggregate_takes_as_many_children_as_its_limit(database: Database) {
     let change = "update order_items set quantity = 9 where order_id = :a".to_owned();
     let legal = ["savepoint s".to_owned(), step(":a"), "release s".to_owned(), change, event(":a", 3)];
     session.transaction("", &legal.each_ref().map(String::as_str)).await.expect("a legal change");
+}
+
+#[tokio::test]
+async fn an_outbox_that_was_installed_is_found_by_its_name() {
+    let world = World::new(Database::Postgres).await;
+    let outbox = world.guard.outbox_table();
+    let Session::Postgres(mut connection) = world.session(Role::Owner).await else { panic!("on PostgreSQL") };
+    let found = Outbox::find(&mut connection, outbox.schema(), outbox.table()).await.expect("the server answers");
+    assert_eq!(found.as_ref(), Some(&outbox));
+    for no_outbox in ["orders", "nothing"] {
+        let found = Outbox::find(&mut connection, outbox.schema(), no_outbox).await.expect("the server answers");
+        assert_eq!(found, None, "{no_outbox}");
+    }
 }

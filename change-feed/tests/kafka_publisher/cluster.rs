@@ -96,6 +96,14 @@ impl Place {
         publisher.resume(&request).await.expect("the cluster is there")
     }
 
+    /// As a relay does whose router publishes rows to this topic.
+    pub(crate) async fn resume_compacting(&self, publisher: &dyn Publisher) -> Resumed {
+        let (source, topics) = (self.source(), [Arc::clone(&self.topic)]);
+        let enrolled = self.enrolled(&source);
+        let request = Resume::new(&self.feed, &source, Some(&enrolled), &topics).compacting(&topics);
+        publisher.resume(&request).await.expect("the cluster is there")
+    }
+
     fn enrolled(&self, source: &SourceIdentity) -> Checkpoint {
         let nowhere = PublisherIdentity::new("kafka-transactional", "");
         let identity = FeedIdentity::new(self.feed.clone(), Epoch::FIRST, source.clone(), nowhere);

@@ -32,6 +32,15 @@ async fn a_missing_topic_is_made_for_ever_where_the_publisher_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_missing_topic_of_rows_is_made_compacted() {
+    let place = Place::unused();
+    let publisher = place.builder().create_topics(3).build().expect("valid settings");
+    let resumed = place.resume_compacting(&publisher).await;
+    assert_eq!(resumed.identity.topics[&*place.topic].partitions, 3);
+    assert_eq!(topic_setting(&place.topic, "cleanup.policy").await, "compact");
+}
+
+#[tokio::test]
 async fn a_topic_that_is_repartitioned_stops_a_running_feed() {
     let place = Place::with_topic(2).await;
     let builder = place.builder().metadata_check_interval(Duration::ZERO);

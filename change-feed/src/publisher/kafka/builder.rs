@@ -82,8 +82,8 @@ impl KafkaPublisherBuilder {
         self
     }
 
-    /// Makes missing topics, each with this number of partitions, unlimited retention and no
-    /// compaction. Without this a missing topic is an error.
+    /// Makes missing topics, each with this number of partitions: those of events with unlimited retention and
+    /// no compaction, those of flat rows compacted. Without this a missing topic is an error.
     ///
     /// The number can't be changed later without breaking the order of keys: choose it for the
     /// consumers of years to come. 12 can be shared evenly by 2, 3, 4, 6 and 12 of them.
@@ -155,9 +155,11 @@ impl KafkaPublisherBuilder {
         Ok(KafkaPublisher::new(self))
     }
 
-    pub(super) fn event_topics(&self) -> Option<NewTopicPlan> {
+    /// What a topic that is missing is to be like, if it may be made.
+    pub(super) fn new_topic(&self, is_compacted: bool) -> Option<NewTopicPlan> {
         let partitions = self.create_partitions?;
-        Some(NewTopicPlan::events(partitions, self.replication))
+        let plan = if is_compacted { NewTopicPlan::rows } else { NewTopicPlan::events };
+        Some(plan(partitions, self.replication))
     }
 
     pub(super) fn position_topic(&self) -> NewTopicPlan {

@@ -27,7 +27,7 @@ impl KafkaPublisher {
         }
         let names: Vec<String> = request.topics().iter().map(|topic| topic.to_string()).collect();
         let seen = self.look(&cluster, request, deadline).await?;
-        let found = self.existing_topics(&cluster, &names, &seen, deadline).await?;
+        let found = self.existing_topics(&cluster, request, &names, &seen, deadline).await?;
         let limits = match self.options.mode {
             Mode::Ephemeral => BTreeMap::new(),
             Mode::Transactional | Mode::Idempotent => cluster.limits(&self.written_topics(&names), deadline).await?,
@@ -152,6 +152,7 @@ impl KafkaPublisher {
     async fn existing_topics(
         &self,
         cluster: &Cluster,
+        request: &Resume<'_>,
         names: &[String],
         seen: &[Checkpoint],
         deadline: Deadline,
@@ -167,7 +168,7 @@ impl KafkaPublisher {
                 // An empty one in its place would hide that what had been published is gone.
                 return Err(PublishError::Closed(Mismatch::TopicRecreated { topic: name.clone() }));
             }
-            let plan = self.options.event_topics().ok_or_else(|| missing_topic(name))?;
+            let plan = self.options.new_topic(request.is_compacted(name)).ok_or_else(|| missing_topic(name))?;
             cluster.create(name, &plan, deadline).await?;
         }
         Ok(cluster.topics(names, deadline).await?)
