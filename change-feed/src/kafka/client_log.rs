@@ -7,6 +7,9 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tracing::Level;
+
+use super::failure::{Verdict, verdict};
 
 /// The thread of librdkafka that talks to the transaction coordinator, as its log lines name it.
 const COORDINATOR_THREAD: &str = "TxnCoordinator";
@@ -22,12 +25,14 @@ pub(crate) struct ClientLog {
     role: &'static str,
     last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
     disturbed: AtomicBool,
+    /// The client is being closed.
+    closing: AtomicBool,
 }
 
 impl ClientLog {
     /// `role` tells the lines of one client from those of another.
     pub(crate) fn new(role: &'static str) -> Self {
-        Self { role, last_error: Mutex::new(None), disturbed: AtomicBool::new(false) }
+        Self { role, last_error: Mutex::new(None), disturbed: AtomicBool::default(), closing: AtomicBool::default() }
     }
 
     /// The last error that no call answered. A refusal is kept rather than what follows from it.
@@ -53,6 +58,23 @@ impl ClientLog {
         self.disturbed.store(false, Ordering::Release);
     }
 
+    /// What the client says from now on is no news to anybody: it is being closed.
+    pub(crate) fn hush(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn say(&self, loudness: Level, about: &str, words: &str) {
+        let role = self.role;
+        let loudness = if self.closing.load(Ordering::Acquire) { Level::DEBUG } else { loudness };
+        // The level of an event is fixed where it is written.
+        match loudness {
+            Level::ERROR => tracing::error!(target: "change_feed::kafka", role, about, "{words}"),
+            Level::WARN => tracing::warn!(target: "change_feed::kafka", role, about, "{words}"),
+            Level::INFO => tracing::info!(target: "change_feed::kafka", role, about, "{words}"),
+            _ => tracing::debug!(target: "change_feed::kafka", role, about, "{words}"),
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(RDKafkaErrorCode, String)>> {
         // A text and a code are whole at any time: a panic elsewhere can't have left half of them.
         self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -64,23 +86,7 @@ impl ClientContext for ClientLog {
         if facility == "REQTMOUT" || (facility == "FAIL" && line.contains(COORDINATOR_THREAD)) {
             self.mark_disturbed();
         }
-        let role = self.role;
-        if facility == "CONFWARN" {
-            // Of settings that are chosen here, and for a reason.
-            tracing::debug!(target: "change_feed::kafka", role, facility, "{line}");
-            return;
-        }
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::error!(target: "change_feed::kafka", role, facility, "{line}");
-            }
-            RDKafkaLogLevel::Warning => tracing::warn!(target: "change_feed::kafka", role, facility, "{line}"),
-            RDKafkaLogLevel::Notice => tracing::info!(target: "change_feed::kafka", role, facility, "{line}"),
-            // librdkafka says "info" of each connection that ends.
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "change_feed::kafka", role, facility, "{line}");
-            }
-        }
+        self.say(loudness_of_line(level, facility), facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -88,7 +94,7 @@ impl ClientContext for ClientLog {
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }
-        tracing::warn!(target: "change_feed::kafka", role = self.role, code = ?code, "{reason}");
+        self.say(loudness_of_error(code), &format!("{code:?}"), reason);
         let mut last = self.lock();
         let refused = |code| matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
         // "All brokers are down" follows each refusal and each failed connection, and explains none.
@@ -100,6 +106,37 @@ impl ClientContext for ClientLog {
 }
 
 impl ConsumerContext for ClientLog {}
+
+/// How loud a line of librdkafka is here. Whoever uses the client says what its troubles mean for the feed, and loudly.
+fn loudness_of_line(level: RDKafkaLogLevel, facility: &str) -> Level {
+    use RDKafkaLogLevel as Said;
+    match (facility, level) {
+        // Of settings that are chosen here, and for a reason.
+        ("CONFWARN", _) => Level::DEBUG,
+        // A connection broke in the middle of something: librdkafka connects again by itself.
+        ("FAIL", Said::Warning) => Level::INFO,
+        // A connection could not be made, which comes as an error too; or one ended that had nothing to do.
+        ("FAIL", _) => Level::DEBUG,
+        (_, Said::Emerg | Said::Alert | Said::Critical | Said::Error) => Level::ERROR,
+        (_, Said::Warning) => Level::WARN,
+        (_, Said::Notice) => Level::INFO,
+        (_, Said::Info | Said::Debug) => Level::DEBUG,
+    }
+}
+
+/// How loud an error is that no call answers.
+fn loudness_of_error(code: RDKafkaErrorCode) -> Level {
+    use RDKafkaErrorCode as Code;
+    match code {
+        // Follows from what was said of each broker.
+        Code::AllBrokersDown => Level::DEBUG,
+        // librdkafka goes on trying, and a call that needs the broker meanwhile says so.
+        Code::BrokerTransportFailure | Code::OperationTimedOut => Level::INFO,
+        // It goes on trying these as well, but somebody has to change something first.
+        code if matches!(verdict(code), Verdict::Fatal(_)) => Level::ERROR,
+        _ => Level::WARN,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +154,37 @@ mod tests {
             let log = ClientLog::new("test");
             log.log(RDKafkaLogLevel::Info, facility, line);
             assert_eq!(log.is_disturbed(), disturbs, "{facility} {line}");
+        }
+    }
+
+    #[test]
+    fn troubles_that_pass_by_themselves_are_said_softly_and_those_that_need_somebody_loudly() {
+        use RDKafkaErrorCode as Code;
+        use RDKafkaLogLevel as Said;
+        let lines = [
+            (Said::Error, "FAIL", Level::DEBUG),
+            (Said::Warning, "FAIL", Level::INFO),
+            (Said::Info, "FAIL", Level::DEBUG),
+            (Said::Warning, "CONFWARN", Level::DEBUG),
+            (Said::Critical, "TXNERR", Level::ERROR),
+            (Said::Error, "PROTOERR", Level::ERROR),
+            (Said::Warning, "REQTMOUT", Level::WARN),
+            (Said::Notice, "PARTCNT", Level::INFO),
+            (Said::Info, "GETPID", Level::DEBUG),
+        ];
+        for (said, facility, loudness) in lines {
+            assert_eq!(loudness_of_line(said, facility), loudness, "{said:?} {facility}");
+        }
+        let errors = [
+            (Code::AllBrokersDown, Level::DEBUG),
+            (Code::BrokerTransportFailure, Level::INFO),
+            (Code::Resolve, Level::WARN),
+            (Code::Fatal, Level::WARN),
+            (Code::Authentication, Level::ERROR),
+            (Code::SSL, Level::ERROR),
+        ];
+        for (code, loudness) in errors {
+            assert_eq!(loudness_of_error(code), loudness, "{code:?}");
         }
     }
 

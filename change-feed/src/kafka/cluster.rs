@@ -162,6 +162,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        self.probe.context().hush();
         retire(Arc::clone(&self.probe));
     }
 }

@@ -97,7 +97,7 @@ impl From<Failure> for PublishError {
 
 /// The whole policy. What is not named is worth another attempt with a new client: librdkafka's
 /// fatal errors end the client, not the feed.
-fn verdict(code: RDKafkaErrorCode) -> Verdict {
+pub(super) fn verdict(code: RDKafkaErrorCode) -> Verdict {
     use RDKafkaErrorCode as Code;
     match code {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Verdict::Fenced,

@@ -76,6 +76,7 @@ impl PositionTopic {
                     .map_err(|error| Failure::new("read the feed's position", &error))?;
             let found = topic.read(&reader, &probe, wait, deadline);
             let found = found.map_err(|failure| failure.explained_by(reader.context()));
+            reader.context().hush();
             retire(reader);
             found
         })

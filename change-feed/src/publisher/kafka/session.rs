@@ -441,6 +441,7 @@ impl Drop for Session {
 /// Forgets what was not delivered, and aborts what is open so that `read_committed` readers don't
 /// wait for the cluster to do so.
 fn close(producer: Arc<Producer>, must_abort: bool) {
+    producer.context().log().hush();
     producer.purge(PurgeConfig::default().queue().inflight());
     if must_abort && let Err(error) = producer.abort_transaction(ABORT_LIMIT) {
         tracing::debug!(target: "change_feed::kafka", %error, "left a transaction to the next producer to abort");
