@@ -56,6 +56,11 @@ async fn a_broker_or_a_database_that_comes_back_finds_the_lag_return_to_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_that_are_open_while_the_broker_restarts_read_on_when_it_is_back() {
+    crash::readers(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn relays_that_are_broken_on_purpose_are_seen_to_fail() {
     crash::shows_its_flaw(Capture::PostgresPoll).await;
 }

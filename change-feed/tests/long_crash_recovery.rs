@@ -65,6 +65,11 @@ fn faults(capture: Capture) -> &'static [Fault] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_that_are_open_while_the_broker_restarts_read_on_when_it_is_back() {
+    crash::readers(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_postgres() {
     crash::shows_its_flaw(Capture::PostgresPoll).await;
 }

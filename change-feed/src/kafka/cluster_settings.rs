@@ -47,8 +47,7 @@ impl ClusterSettings {
     /// For clients that ask about the cluster or administer it.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = self.base();
-        let shared = self.overrides.iter().filter(|(name, _)| is_of_every_client(name));
-        config.extend(shared.map(|(name, value)| (name.clone(), value.clone())));
+        config.extend(self.overrides_for(is_of_every_client));
         config
     }
 
@@ -57,14 +56,16 @@ impl ClusterSettings {
     /// librdkafka wants a group's name even then. It joins no group under it.
     pub(crate) fn reader(&self, isolation: Isolation) -> ClientConfig {
         let mut config = self.client();
+        // By default the broker holds back an answer for 500 ms, at the end of a topic too.
+        config.set("fetch.wait.max.ms", "10");
+        config.extend(self.overrides_for(is_of_readers));
         config
             .set("group.id", format!("{}.reader", self.client_id))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
-            // By default the broker holds back an answer for 500 ms, at the end of a topic too.
-            .set("fetch.wait.max.ms", "10")
+            .set("allow.auto.create.topics", "false")
             .set("isolation.level", isolation.setting());
         config
     }
@@ -88,6 +89,16 @@ impl ClusterSettings {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let answer = self.producer(&[]).create_native_config();
         answer.map(drop).map_err(|error| Failure::new("set up the Kafka client", &error))
+    }
+
+    /// Which of these settings the user has made, if any.
+    pub(crate) fn reserved<'a>(&self, reserved: &[&'a str]) -> Option<&'a str> {
+        reserved.iter().copied().find(|name| self.overrides.contains_key(*name))
+    }
+
+    fn overrides_for(&self, concerns: fn(&str) -> bool) -> impl Iterator<Item = (String, String)> {
+        let concerned = self.overrides.iter().filter(move |(name, _)| concerns(name));
+        concerned.map(|(name, value)| (name.clone(), value.clone()))
     }
 
     fn base(&self) -> ClientConfig {
@@ -130,7 +141,7 @@ impl Isolation {
 /// Whether a setting is for clients of any kind; librdkafka complains in its log of a producer's
 /// setting on a consumer.
 fn is_of_every_client(name: &str) -> bool {
-    const PREFIXES: [&str; 14] = [
+    const PREFIXES: [&str; 15] = [
         "api.",
         "broker.",
         "client.",
@@ -145,7 +156,14 @@ fn is_of_every_client(name: &str) -> bool {
         "security.",
         "socket.",
         "ssl.",
+        "topic.metadata.",
     ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a setting says how records are fetched.
+fn is_of_readers(name: &str) -> bool {
+    const PREFIXES: [&str; 5] = ["check.crcs", "fetch.", "max.partition.fetch.", "queued.", "receive.message."];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -163,15 +181,20 @@ mod tests {
     }
 
     #[test]
-    fn security_reaches_every_client_and_batching_only_the_producer() {
+    fn security_reaches_every_client_batching_only_producers_and_fetching_only_readers() {
         let mut settings = ClusterSettings::new("localhost:1", "test");
         settings.set("security.protocol", "ssl");
         settings.set("linger.ms", "7");
+        settings.set("fetch.wait.max.ms", "70");
         let producer = settings.producer(&[("linger.ms", "5".to_owned())]);
         assert_eq!(producer.get("linger.ms"), Some("7"));
         for config in [settings.client(), settings.reader(Isolation::Committed), producer] {
             assert_eq!(config.get("security.protocol"), Some("ssl"));
         }
-        assert_eq!(settings.client().get("linger.ms"), None);
+        for config in [settings.client(), settings.reader(Isolation::Committed)] {
+            assert_eq!(config.get("linger.ms"), None);
+        }
+        assert_eq!(settings.client().get("fetch.wait.max.ms"), None);
+        assert_eq!(settings.reader(Isolation::Committed).get("fetch.wait.max.ms"), Some("70"));
     }
 }

@@ -24,4 +24,4 @@ mod topic;
 mod world;
 
 pub(crate) use assignment::{Capture, Mode};
-pub(crate) use scenarios::{Fault, drains_when_told, freezes, kills, outages, shows_its_flaw, standbys};
+pub(crate) use scenarios::{Fault, drains_when_told, freezes, kills, outages, readers, shows_its_flaw, standbys};

@@ -1,10 +1,10 @@
 //! The topic, read again and again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use change_feed::EventId;
-use change_feed::consumer::{KafkaReader, ReaderError, ReceivedEvent};
+use change_feed::consumer::{KafkaReader, KafkaReaderBuilder, ReaderError, ReceivedEvent};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
@@ -18,8 +18,6 @@ pub(crate) struct Topic {
     brokers: String,
     name: String,
     reader: Option<KafkaReader>,
-    /// Where the next reader begins.
-    offsets: BTreeMap<u32, u64>,
     pub(crate) events: Vec<ReceivedEvent>,
     pub(crate) seen: HashSet<EventId>,
 }
@@ -27,27 +25,19 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) fn new(brokers: &str, name: &str) -> Self {
         let (events, seen) = (Vec::new(), HashSet::new());
-        Self {
-            brokers: brokers.to_owned(),
-            name: name.to_owned(),
-            reader: None,
-            offsets: BTreeMap::new(),
-            events,
-            seen,
-        }
+        Self { brokers: brokers.to_owned(), name: name.to_owned(), reader: None, events, seen }
+    }
+
+    /// Another reader of the topic, from its beginning.
+    pub(crate) fn reader(&self) -> KafkaReaderBuilder {
+        KafkaReader::builder(&self.brokers, self.name.as_str())
     }
 
     /// Reads what is committed now, or says why it can't be read at present.
     pub(crate) async fn read_on(&mut self) -> Result<(), String> {
         match self.try_read_on().await {
             Ok(()) => Ok(()),
-            Err(ReaderError::Unavailable(cause)) => {
-                // A client whose broker was away has been seen to miss its return for minutes; a new one finds it.
-                if let Some(reader) = self.reader.take() {
-                    self.offsets = reader.offsets();
-                }
-                Err(cause.to_string())
-            }
+            Err(ReaderError::Unavailable(cause)) => Err(cause.to_string()),
             Err(error @ ReaderError::NoTopic(_)) => Err(error.to_string()),
             Err(error) => panic!("the topic can't be read: {error}"),
         }
@@ -57,8 +47,7 @@ impl Topic {
         if let Some(reader) = &mut self.reader {
             reader.mark_end().await?;
         } else {
-            let builder = KafkaReader::builder(&self.brokers, self.name.as_str());
-            self.reader = Some(builder.from_offsets(self.offsets.clone()).open().await?);
+            self.reader = Some(self.reader().open().await?);
         }
         let reader = self.reader.as_mut().expect("it was opened");
         // A reader waits for a broker that is away. Dropping its call loses nothing.

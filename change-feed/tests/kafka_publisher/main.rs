@@ -8,6 +8,7 @@ mod parts;
 mod position;
 mod proxy;
 mod refusal;
+mod shutdown;
 mod takeover;
 mod topics;
 

@@ -19,7 +19,7 @@ fn publisher(proxy: &Proxy, place: &Place) -> KafkaPublisher {
 }
 
 /// Resumes until the cluster can be reached again.
-async fn resume_with_patience(place: &Place, publisher: &KafkaPublisher) -> Option<String> {
+pub(crate) async fn resume_with_patience(place: &Place, publisher: &KafkaPublisher) -> Option<String> {
     let start = Instant::now();
     loop {
         match place.try_resume(publisher).await {

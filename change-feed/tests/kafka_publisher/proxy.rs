@@ -1,8 +1,9 @@
-//! A way to the cluster on which requests that end a transaction meet with accidents.
+//! A way to the cluster on which requests that end a transaction, and answers about topics, meet with accidents.
 //!
 //! Brokers tell their own address in their answers, and clients then go there; the proxy puts its own in its place.
 //! Frames are those of Kafka's protocol: a length of four bytes, then a request that begins with its key.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// The key of the request that commits or aborts.
 const END_TXN: u16 = 26;
+/// The key of the request for brokers and topics.
+const METADATA: u16 = 3;
 
-/// What happens to the next request that ends a transaction. The ones after it pass.
+/// What happens to the next request that ends a transaction, or the next answer about a topic. The ones after it pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accident {
     /// It arrives, and the connection breaks before the answer.
@@ -23,6 +26,9 @@ pub(crate) enum Accident {
     /// The connection breaks first, and the request never arrives; nor does any other thing before
     /// [`Proxy::heal`].
     Partitioned,
+    /// The answer about a topic names no brokers, which is what a broker says that is about to shut down. Nothing more
+    /// arrives before [`Proxy::heal`].
+    BrokersForgotten,
 }
 
 /// One broker's proxy on loopback.
@@ -100,24 +106,32 @@ impl Shared {
         let Ok(broker) = TcpStream::connect(&self.broker).await else { return };
         let (mut requests, mut to_client) = client.into_split();
         let (mut answers, mut to_broker) = broker.into_split();
+        let about_topics = Mutex::default();
         // Whichever ends first breaks the connection in both directions.
         tokio::select! {
-            _ = self.forward_requests(&mut requests, &mut to_broker) => {}
-            _ = self.forward_answers(&mut answers, &mut to_client) => {}
+            _ = self.forward_requests(&mut requests, &mut to_broker, &about_topics) => {}
+            _ = self.forward_answers(&mut answers, &mut to_client, &about_topics) => {}
         }
     }
 
-    async fn forward_requests(&self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn forward_requests(
+        &self,
+        from: &mut OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        about_topics: &Mutex<HashSet<CorrelationId>>,
+    ) -> io::Result<()> {
         loop {
             let frame = read_frame(from).await?;
             if self.state().is_partitioned {
                 return Ok(());
             }
+            if frame[4..6] == METADATA.to_be_bytes() {
+                about_topics.lock().expect("no test panics with it").insert(correlation_id(&frame[8..]));
+            }
             let is_end = frame[4..6] == END_TXN.to_be_bytes();
-            let accident = if is_end { self.state().next.take() } else { None };
-            self.state().accidents += usize::from(accident.is_some());
+            let accident = self.take_accident(|accident| is_end && accident != Accident::BrokersForgotten);
             match accident {
-                None => to.write_all(&frame).await?,
+                None | Some(Accident::BrokersForgotten) => to.write_all(&frame).await?,
                 Some(Accident::AnswerLost) => {
                     self.deliver(&frame).await?;
                     return Ok(());
@@ -134,6 +148,13 @@ impl Shared {
         }
     }
 
+    fn take_accident(&self, happens_here: impl Fn(Accident) -> bool) -> Option<Accident> {
+        let mut state = self.state();
+        let accident = state.next.take_if(|accident| happens_here(*accident));
+        state.accidents += usize::from(accident.is_some());
+        accident
+    }
+
     /// On a connection of its own, so that the answer reaches nobody.
     async fn deliver(&self, frame: &[u8]) -> io::Result<()> {
         let mut broker = TcpStream::connect(&self.broker).await?;
@@ -142,11 +163,25 @@ impl Shared {
         read_frame(&mut answers).await.map(drop)
     }
 
-    async fn forward_answers(&self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn forward_answers(
+        &self,
+        from: &mut OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        about_topics: &Mutex<HashSet<CorrelationId>>,
+    ) -> io::Result<()> {
         loop {
             let mut frame = read_frame(from).await?;
             if self.state().is_partitioned {
                 return Ok(());
+            }
+            let is_about_topics =
+                about_topics.lock().expect("no test panics with it").remove(&correlation_id(&frame[4..]));
+            if is_about_topics
+                && let Some(without) = without_brokers(&frame)
+                && self.take_accident(|accident| accident == Accident::BrokersForgotten).is_some()
+            {
+                self.state().is_partitioned = true;
+                return to.write_all(&without).await;
             }
             self.put_own_address(&mut frame);
             to.write_all(&frame).await?;
@@ -165,6 +200,35 @@ impl Shared {
             start += found + ours.len();
         }
     }
+}
+
+/// What tells the answer of a request from others on a connection.
+type CorrelationId = [u8; 4];
+
+fn correlation_id(bytes: &[u8]) -> CorrelationId {
+    bytes[..4].try_into().expect("four bytes")
+}
+
+/// The same answer about topics, with no brokers in it; `None` if it names no topic.
+///
+/// The layout is that of Metadata answers from version 9 on (<https://kafka.apache.org/protocol.html>). None of the
+/// lengths here needs a second byte.
+fn without_brokers(frame: &[u8]) -> Option<Vec<u8>> {
+    /// The frame's length, the correlation id, no tagged fields, and the time by which the client is throttled.
+    const BROKERS: usize = 4 + 4 + 1 + 4;
+    let text_bytes = |at: usize| usize::from(frame[at].max(1));
+    let mut at = BROKERS + 1;
+    for _ in 1..frame[BROKERS] {
+        let host = at + 4;
+        let rack = host + text_bytes(host) + 4;
+        // No tagged fields after it.
+        at = rack + text_bytes(rack) + 1;
+    }
+    let cluster_id = at;
+    let topics = cluster_id + text_bytes(cluster_id) + 4;
+    let without = [&frame[4..BROKERS], &[1], &frame[cluster_id..]].concat();
+    let length = u32::try_from(without.len()).expect("a frame");
+    (frame[topics] > 1).then(|| [&length.to_be_bytes()[..], &without].concat())
 }
 
 /// A frame with its length in front.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use change_feed::{Envelope, Epoch, Router};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
@@ -26,10 +27,8 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) async fn create(purpose: &str, partitions: i32) -> Self {
         let name = format!("test.{purpose}.{}", uuid::Uuid::now_v7());
-        let admin: AdminClient<_> =
-            ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("an admin client");
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let created = admin.create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(-1));
+        let created = admin().create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
         created.into_iter().for_each(|result| drop(result.expect("a topic")));
         let producer: ThreadedProducer<_> = ClientConfig::new()
             .set("bootstrap.servers", brokers())
@@ -39,6 +38,11 @@ impl Topic {
             .expect("a producer");
         producer.init_transactions(TIMEOUT).expect("transactions");
         Self { name, producer }
+    }
+
+    pub(crate) async fn delete(&self) {
+        let deleted = admin().delete_topics(&[&self.name], &AdminOptions::new()).await.expect("an answer");
+        deleted.into_iter().for_each(|result| drop(result.expect("it was there")));
     }
 
     /// Publishes in one transaction, and leaves it open.
@@ -77,6 +81,10 @@ impl Topic {
         self.producer.send(record).map_err(|(error, _): (_, BaseRecord<'_, str, str>)| error).expect("queued");
         self.commit();
     }
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("an admin client")
 }
 
 /// The events of these keys in order, each the next version of its key.

@@ -5,6 +5,7 @@
 mod broker;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::future::Future;
 use std::time::Duration;
 
@@ -203,6 +204,40 @@ async fn a_record_of_somebody_else_is_an_error_that_the_reader_goes_on_after() {
 async fn a_topic_that_is_not_there_is_named() {
     let error = in_time(KafkaReader::builder(&brokers(), "test.nowhere").open()).await.expect_err("no topic");
     assert!(matches!(&error, ReaderError::NoTopic(name) if &**name == "test.nowhere"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_under_a_reader_is_named_by_whatever_call() {
+    let topic = Topic::create("deleted", 1).await;
+    let builder = KafkaReader::builder(&brokers(), topic.name.as_str());
+    let builder =
+        builder.set("topic.metadata.refresh.interval.ms", "100").set("topic.metadata.propagation.max.ms", "0");
+    let mut follower = in_time(builder.open()).await.expect("a reader");
+    let mut marker = reader(&topic).await;
+    topic.delete().await;
+    let (followed, marked) = tokio::join!(in_time(follower.next()), in_time(marker.mark_end()));
+    let errors = [followed.map(drop), marked].map(|result| result.expect_err("it is gone"));
+    assert!(errors.iter().all(|error| matches!(error, ReaderError::NoTopic(_))), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_setting_that_reading_rests_on_and_one_that_is_unknown_are_refused_without_their_values() {
+    for name in ["isolation.level", "enable.partition.eof", "sasl.pasword"] {
+        let opening = KafkaReader::builder(&brokers(), "any").set(name, "my-secret").open();
+        let error = in_time(opening).await.expect_err("refused");
+        assert!(matches!(error, ReaderError::Fatal { .. }), "{error:?}");
+        let words = format!("{error} {}", error.source().expect("says which"));
+        assert!(words.contains(name) && !words.contains("my-secret"), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn settings_of_producers_alone_are_left_out() {
+    let topic = Topic::create("shared-settings", 1).await;
+    topic.publish(&envelopes(&MemoryDatabase::new(), &["a"]));
+    let builder = KafkaReader::builder(&brokers(), topic.name.as_str()).set("linger.ms", "7");
+    let mut reader = in_time(builder.open()).await.expect("a reader");
+    assert_eq!(in_time(reader.read_to_end()).await.expect("events").len(), 1);
 }
 
 #[tokio::test]

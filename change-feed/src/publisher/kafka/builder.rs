@@ -134,7 +134,7 @@ impl KafkaPublisherBuilder {
 
     /// Checks the settings. Connects to nobody: that is [`resume`](crate::Publisher::resume)'s.
     pub fn build(self) -> Result<KafkaPublisher, PublishError> {
-        if let Some(reserved) = RESERVED.iter().find(|name| self.settings.get(name).is_some()) {
+        if let Some(reserved) = self.settings.reserved(&RESERVED) {
             let what =
                 format!("{reserved:?} can't be set: what the feed promises depends on the publisher's own value");
             return Err(PublishError::fatal(what));

@@ -22,7 +22,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    fn command(self) -> (&'static str, &'static str) {
+    pub(crate) fn command(self) -> (&'static str, &'static str) {
         match self {
             Self::BrokerStopped => ("stop", "kafka"),
             Self::BrokerKilled => ("kill", "kafka"),

@@ -1,0 +1,17 @@
+//! Reads a topic of Kafka.
+//!
+//! ```text
+//!  builder ──open──▶ reader ──step──▶ client: librdkafka's consumer
+//!                      ▲                 │ silent, and does not answer either
+//!                      └──── vigil ◀─────┘ (then another client takes its place, at the same offsets)
+//! ```
+
+mod builder;
+mod client;
+mod error;
+mod reader;
+mod vigil;
+
+pub use builder::KafkaReaderBuilder;
+pub use error::ReaderError;
+pub use reader::{KafkaReader, Received};
