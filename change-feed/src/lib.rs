@@ -43,7 +43,7 @@ pub mod row;
 #[cfg(feature = "relay")]
 pub mod source;
 #[cfg(feature = "relay")]
-mod value;
+pub mod value;
 
 #[cfg(feature = "relay")]
 pub use change::{Change, Content, EventId, EventRecord, TransactionPlace};

@@ -36,7 +36,6 @@ pub(crate) const TABLES: &str = "
         a bool, b smallint, c int, d bigint, e real, f double precision, g numeric(10, 2), h text, i varchar(10),
         j char(5), k bytea, l date, m time, n timetz, o timestamp, p timestamptz, q interval, r uuid, s json, t jsonb,
         u int[], v text[], w shop.status, x inet);
-    create publication feed for all tables;
 ";
 
 const KINDS: &str =
