@@ -64,7 +64,7 @@ impl KafkaPublisherBuilder {
             mode: Mode::Transactional,
             create_partitions: None,
             replication: None,
-            transaction_timeout: Duration::from_secs(10),
+            transaction_timeout: Duration::from_secs(45),
             time_limit: Duration::from_secs(20),
             metadata_check_interval: Duration::from_secs(300),
         }
@@ -100,11 +100,12 @@ impl KafkaPublisherBuilder {
         self
     }
 
-    /// How long a transaction may stay open before the cluster aborts it. 10 seconds by default, at
+    /// How long a transaction may stay open before the cluster aborts it. 45 seconds by default, at
     /// least 2, and at most the broker's `transaction.max.timeout.ms`.
     ///
-    /// It is also how long readers with `read_committed` wait when a relay dies and none
-    /// follows; a database transaction that takes longer to publish can't be published in one piece.
+    /// A database transaction that takes longer to publish can't be published in one piece: a source that splits large
+    /// ones must do it earlier. It is also how long readers with `read_committed` wait, up to 10 seconds more, when a
+    /// relay dies in the middle of a transaction and none follows; the next one ends the wait at once.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.transaction_timeout = timeout;
         self
