@@ -75,8 +75,8 @@ impl Database {
     /// Closes its connections.
     pub(crate) async fn close(&self) {
         match &self.kind {
-            Kind::Sqlite(store) => store.writer().close().await,
-            Kind::Postgres(store) => store.pool().close().await,
+            Kind::Sqlite(store) => store.close().await,
+            Kind::Postgres(store) => store.close().await,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Database {
         let store = PostgresOrderStore::connect(&url).await.expect("the new database");
         store.migrate().await.expect("a migrated database");
         orders(store.pool(), ORDERS_FROM_THE_START).await;
-        store.pool().close().await;
+        store.close().await;
         let database = Self { url, server, name };
         for _ in 0..2 {
             database.run(ONE_ITEM_FOR_EACH_ORDER).await;

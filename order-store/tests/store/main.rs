@@ -1,6 +1,7 @@
 //! The stores on their real databases: one suite for both, and what only one of them has.
 
 mod agreement;
+mod closing;
 mod conformance;
 mod constraints;
 mod errors;

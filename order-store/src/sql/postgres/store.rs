@@ -133,6 +133,16 @@ impl PostgresOrderStore {
         }
     }
 
+    /// Closes the connections: waits until what is under way has its answer, and lets the server know. Whatever is asked
+    /// from then on, of this store or a clone of it, is [`StoreError::Unavailable`]. A pool that was given to
+    /// [`PostgresOrderStore::from_pool`] is closed for its other users too.
+    ///
+    /// A store that is only dropped leaves that to the server, which finds the connections gone. Cancelled, it goes on
+    /// refusing, and each connection is closed when its answer has come.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// The pool, for statements of one's own and transactions for [`InTransaction`](crate::InTransaction).
     #[must_use]
     pub const fn pool(&self) -> &PgPool {

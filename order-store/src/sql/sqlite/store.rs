@@ -125,6 +125,18 @@ impl SqliteOrderStore {
         }
     }
 
+    /// Closes the file: waits until what is under way has its answer. Whatever is asked from then on, of this store or a
+    /// clone of it, is [`StoreError::Unavailable`]. If no other process has the file open, all of it is then in the one
+    /// file, and those of the WAL beside it are gone: it may be copied or moved.
+    ///
+    /// A store that is only dropped loses nothing either, but may leave the WAL to whoever opens the file next. Cancelled,
+    /// it goes on refusing, and each connection is closed when its answer has come.
+    pub async fn close(&self) {
+        // The last connection empties the WAL, which those that only read can't.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     /// The writer, for statements of one's own and transactions for [`InTransaction`](crate::InTransaction): a pool of one
     /// connection. The store's changes wait while it is taken.
     #[must_use]
