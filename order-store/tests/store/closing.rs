@@ -73,9 +73,13 @@ async fn a_closed_file_is_one_file_with_all_that_was_accepted() {
     store.migrate().await.unwrap();
     let first = store.create(new_order(), Request::new()).await.unwrap();
     let writing = writers(&store);
-    while store.list_by_customer(customer(), None).await.unwrap().orders.len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let some = async {
+        let of_anybody = || sqlx::query_scalar::<_, i64>(ORDERS).fetch_one(store.writer());
+        while of_anybody().await.unwrap() < 2 {
+            store.get(first.id()).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, some).await.expect("writers that write");
     store.close().await;
     let accepted = accepted_until_unavailable(writing).await;
     let unread = store.get(first.id()).await.unwrap_err();
