@@ -223,6 +223,8 @@ pub enum PayloadError {
 fn parse(record: &Record<'_>) -> Result<ReceivedEvent, RecordProblem> {
     let headers = Headers(&record.headers);
     let key = record.key.and_then(|key| str::from_utf8(key).ok()).ok_or(RecordProblem::Key)?;
+    // Of zero length it may be: that of a stub is.
+    let payload = record.payload.ok_or(RecordProblem::Tombstone)?;
     headers.must_be(&SPEC_VERSION, "1.0")?;
     headers.must_be(&SUBJECT, key)?;
     let withheld = headers.text(&WITHHELD)?;
@@ -243,7 +245,7 @@ fn parse(record: &Record<'_>) -> Result<ReceivedEvent, RecordProblem> {
         withheld: withheld.map(Box::from),
         replay: headers.flag(&REPLAY)?,
         baseline: headers.flag(&BASELINE)?,
-        payload: Bytes::copy_from_slice(record.payload.ok_or(RecordProblem::Tombstone)?),
+        payload: Bytes::copy_from_slice(payload),
     })
 }
 

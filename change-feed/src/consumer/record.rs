@@ -16,7 +16,7 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// The headers, in the order of the record.
     pub headers: Vec<(&'a str, &'a [u8])>,
-    /// The payload; `None` is a tombstone.
+    /// The payload; `None` is a tombstone, which is not the same as a payload of zero length.
     pub payload: Option<&'a [u8]>,
 }
 
@@ -43,8 +43,8 @@ pub enum RecordProblem {
     /// It has no key, or one that is not text.
     #[error("it has no key that is text")]
     Key,
-    /// It is a tombstone.
-    #[error("it has no payload")]
+    /// It is a tombstone: what a deleted row leaves in its topic. No event is one.
+    #[error("it has no payload: it is a tombstone")]
     Tombstone,
     /// A header is absent that every event has.
     #[error("it has no header {0}")]

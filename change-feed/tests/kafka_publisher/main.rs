@@ -10,6 +10,7 @@ mod proxy;
 mod refusal;
 mod shutdown;
 mod takeover;
+mod tombstones;
 mod topics;
 
 use change_feed::KafkaPublisher;

@@ -1,7 +1,10 @@
 //! Parts to publish.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use change_feed::publisher::Resumed;
+use change_feed::row::{BeforeImage, Cell, Column, Row, RowChange, Table};
 use change_feed::{
     End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, Part, Position, PublishError, Publisher, TransactionPlace,
 };
@@ -12,7 +15,7 @@ use crate::cluster::Place;
 
 /// A feed that runs: makes envelopes and publishes them.
 pub(crate) struct Run {
-    place_topic: std::sync::Arc<str>,
+    place_topic: Arc<str>,
     identity: FeedIdentity,
 }
 
@@ -42,6 +45,29 @@ impl Run {
         let position = Position::new('t', version, 0);
         Envelope::cloud_event(self.place_topic.clone(), "/tests".into(), event, position, Epoch::FIRST)
             .in_transaction(Some(TransactionPlace::new(7, 0)))
+    }
+
+    /// The row of this key as it is now, `None` if it was deleted.
+    pub(crate) fn row(&self, key: &str, position: u64, note: Option<&str>) -> Envelope {
+        const TEXT: u32 = 25;
+        let table = Arc::new(Table::new("public", "notes", [Column::key("id", TEXT), Column::new("note", TEXT)]));
+        let row = |note| Row::from_cells([Cell::Text(key), note]).expect("a small row");
+        let at = DateTime::UNIX_EPOCH;
+        let change = match note {
+            Some(note) => RowChange::update(table, None, row(Cell::Text(note)), at),
+            None => RowChange::delete(table, BeforeImage::Key(row(Cell::Null)), at),
+        };
+        self.enveloped(change, position)
+    }
+
+    /// All rows are gone.
+    pub(crate) fn truncation(&self, position: u64) -> Envelope {
+        let table = Arc::new(Table::new("public", "notes", []));
+        self.enveloped(RowChange::truncate(table, DateTime::UNIX_EPOCH), position)
+    }
+
+    fn enveloped(&self, change: RowChange, position: u64) -> Envelope {
+        Envelope::flat_row(self.place_topic.clone(), change, Position::new('t', position, 0), Epoch::FIRST)
     }
 
     /// Publishes the envelopes and completes them at this position.

@@ -234,11 +234,12 @@ impl Session {
         for (index, envelope) in envelopes.iter().enumerate() {
             let route = self.route(envelope)?;
             let key = envelope.key();
-            let record = BaseRecord::with_opaque_to(envelope.topic(), self.next_tag)
+            let mut record = BaseRecord::with_opaque_to(envelope.topic(), self.next_tag)
                 .partition(partition_of(key.as_bytes(), route.topic.partitions))
                 .key(key)
-                .payload(envelope.data())
                 .headers(record::headers_of(envelope));
+            // A null value (a tombstone) and one of zero length (a stub) are not the same.
+            record.payload = envelope.value();
             let sent = enqueue(&producer, record, deadline).await;
             sent.map_err(|failure| match failure.verdict() {
                 Verdict::Refused => PublishError::rejected(index, refusal(failure.code())),

@@ -27,7 +27,10 @@ pub(super) fn render(envelopes: &[Envelope]) -> Result<Vec<u8>, PublishError> {
 }
 
 fn has_line(envelope: &Envelope) -> bool {
-    envelope.withheld_reason().is_some() || serde_json::from_slice::<IgnoredAny>(envelope.data()).is_ok()
+    match envelope.value() {
+        Some(value) if envelope.withheld_reason().is_none() => serde_json::from_slice::<IgnoredAny>(value).is_ok(),
+        _ => true,
+    }
 }
 
 fn push(lines: &mut Vec<u8>, envelope: &Envelope) -> io::Result<()> {
@@ -54,7 +57,7 @@ fn push(lines: &mut Vec<u8>, envelope: &Envelope) -> io::Result<()> {
         lines.extend_from_slice(b",\"payload\":");
         // In JSON a bare line break only ever stands between tokens.
         let no_break = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
-        lines.extend(envelope.data().iter().map(no_break));
+        lines.extend(envelope.value().unwrap_or(b"null").iter().map(no_break));
     }
     lines.extend_from_slice(b"}\n");
     Ok(())
@@ -63,8 +66,11 @@ fn push(lines: &mut Vec<u8>, envelope: &Envelope) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::{BeforeImage, Cell, Column, Row, RowChange, Table};
     use crate::source::{MemoryDatabase, MemoryEvent};
-    use crate::{Epoch, Router};
+    use crate::{Epoch, Position, Router};
+    use chrono::DateTime;
+    use std::sync::Arc;
 
     fn envelopes(payloads: &[&str]) -> Vec<Envelope> {
         let database = MemoryDatabase::new();
@@ -99,6 +105,21 @@ mod tests {
         let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(record.get("payload"), None);
         assert_eq!(record["headers"]["feed_withheld"], "too large");
+    }
+
+    #[test]
+    fn a_tombstone_has_a_payload_that_is_null() {
+        let table = Arc::new(Table::new("public", "orders", [Column::key("id", 20)]));
+        let row = Row::from_cells([Cell::Text("7")]).expect("a small row");
+        let deleted = RowChange::delete(table, BeforeImage::Key(row), DateTime::UNIX_EPOCH);
+        let tombstone = Envelope::flat_row("t".into(), deleted, Position::new('t', 1, 0), Epoch::FIRST);
+        let text = String::from_utf8(render(&[tombstone.clone()]).expect("a line")).expect("text");
+        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((record.get("payload"), &record["key"]), (Some(&serde_json::Value::Null), &"7".into()));
+        assert_eq!(record["headers"]["feed_op"], "delete");
+        let stub = String::from_utf8(render(&[tombstone.withheld("too large")]).expect("a line")).expect("text");
+        let stub: serde_json::Value = serde_json::from_str(&stub).expect("JSON");
+        assert_eq!(stub.get("payload"), None);
     }
 
     #[test]

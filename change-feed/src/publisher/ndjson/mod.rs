@@ -31,7 +31,8 @@ const LOG: &str = "change_feed::publisher::ndjson";
 ///
 /// `headers` are those of [`Envelope::visit_headers`](crate::Envelope::visit_headers), all of them
 /// text. `payload` is the payload as the database gave it, with line breaks between its tokens
-/// turned into spaces; a withheld stub has none. A payload that is not JSON is rejected.
+/// turned into spaces; it is `null` in a tombstone, and absent in a withheld stub. (An event whose payload is
+/// JSON's `null` has the header `ce_specversion`, and a tombstone has not.) A payload that is not JSON is rejected.
 ///
 /// # A stream
 ///
