@@ -117,17 +117,27 @@ impl PositionTopic {
         undecided_until: i64,
         deadline: Deadline,
     ) -> Result<(i64, i64), Failure> {
+        let mut is_open = false;
         loop {
-            let (start, last_stable) = self.ends(reader, deadline)?;
+            let (start, last_stable) = match self.ends(reader, deadline) {
+                // What was seen before tells more than that the last look came too late.
+                Err(_) if is_open && deadline.has_passed() => return Err(self.undecided()),
+                ends => ends?,
+            };
             if last_stable >= undecided_until {
                 return Ok((start, last_stable));
             }
+            is_open = true;
             if deadline.has_passed() {
-                let detail = format!("a transaction is open in the topic {:?} and hides what follows it", self.name);
-                return Err(Failure::of("read the feed's position", RDKafkaErrorCode::OperationTimedOut, detail));
+                return Err(self.undecided());
             }
             std::thread::sleep(UNDECIDED_POLL);
         }
+    }
+
+    fn undecided(&self) -> Failure {
+        let detail = format!("a transaction is open in the topic {:?} and hides what follows it", self.name);
+        Failure::of("read the feed's position", RDKafkaErrorCode::OperationTimedOut, detail)
     }
 
     fn ends(&self, client: &BaseConsumer<ClientLog>, deadline: Deadline) -> Result<(i64, i64), Failure> {
