@@ -30,6 +30,9 @@ pub(crate) const STATUS: &str = "@relay ";
 /// A relay tells its status so often at most.
 const STATUS_INTERVAL: Duration = Duration::from_millis(10);
 const PARTITIONS: u32 = 6;
+/// How long Kafka keeps a relay's transaction open: the least that a loaded machine can do with. Readers wait as long for
+/// what a killed relay leaves behind.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a relay process tells of itself, as JSON on a line of its standard output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +124,7 @@ async fn try_connect(assignment: &Assignment) -> Result<Box<dyn Source>, SourceE
 
 fn publisher(assignment: &Assignment) -> Box<dyn Publisher> {
     let builder = KafkaPublisher::builder(&assignment.brokers, &assignment.feed).create_topics(PARTITIONS);
+    let builder = builder.transaction_timeout(TRANSACTION_TIMEOUT);
     let built = match assignment.mode {
         Mode::Transactional => builder.build(),
         Mode::Idempotent => builder.idempotent().build(),

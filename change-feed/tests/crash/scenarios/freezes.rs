@@ -13,7 +13,7 @@ use crate::crash::world::{World, reports};
 
 /// The active relay is frozen after so long at most.
 const REIGN_MAX_MS: u64 = 700;
-/// How long a relay on SQLite sleeps: longer than Kafka keeps its transaction open (10 s by default).
+/// How long a relay on SQLite sleeps: longer than Kafka keeps its transaction open (10 s).
 const SLEEP: Duration = Duration::from_secs(12);
 
 /// The active relay of two is frozen (SIGSTOP) so often, and wakes up (SIGCONT) when much has changed.
