@@ -152,7 +152,7 @@ impl KafkaPublisherBuilder {
             return Err(PublishError::fatal("the transaction timeout must be at least 2 seconds"));
         }
         self.settings.check()?;
-        super::session::check(&self)?;
+        super::producer::check(&self)?;
         Ok(KafkaPublisher::new(self))
     }
 

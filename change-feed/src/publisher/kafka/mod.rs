@@ -16,9 +16,12 @@
 //! producer epoch.
 
 mod builder;
+mod closing;
 mod deliveries;
 mod positions;
+mod producer;
 mod record;
+mod route;
 mod session;
 mod start;
 
@@ -29,8 +32,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use self::closing::Closing;
 use self::positions::{PositionTopic, Wait};
-use self::session::{Closing, Session};
+use self::session::Session;
 use super::{Resume, Resumed};
 use crate::kafka::{Cluster, Deadline};
 use crate::{FeedName, Part, PublishError, Publisher};

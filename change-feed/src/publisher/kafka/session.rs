@@ -1,45 +1,32 @@
 //! One producer, from its start to its first error.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders, ToBytes};
-use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
-use tokio::task::JoinHandle;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
 
 use super::builder::KafkaPublisherBuilder;
-use super::deliveries::{Deliveries, POSITION_TAG, Undelivered};
+use super::closing::Closing;
+use super::deliveries::{POSITION_TAG, Undelivered};
 use super::positions::{self, PositionTopic};
+use super::producer::{self, Batching, Producer};
+use super::route::{self, Route};
 use super::{Mode, record};
 use crate::kafka::{
-    Commit, Deadline, Failure, Verdict, commit_transaction, describe_topics, flush, partition_of, retire, within,
+    Commit, Deadline, Failure, Verdict, commit_transaction, describe_topics, flush, partition_of, within,
 };
 use crate::publisher::Rejection;
-use crate::{Checkpoint, End, Envelope, Mismatch, Part, PublishError, Topic};
+use crate::{Checkpoint, End, Envelope, Part, PublishError};
 
-type Producer = ThreadedProducer<Deliveries>;
-
-/// A larger batch makes nothing faster that was measured, and its records are refused together.
-const BATCH_MAX_BYTES: usize = 128 * 1024;
-/// The memory that librdkafka may take for records that are not acknowledged yet.
-const QUEUE_MAX_KBYTES: usize = 64 * 1024;
-/// The pause when librdkafka's queue is full.
-const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(1);
 /// After so many records the executor gets its turn, and failures are looked for.
 const RECORDS_PER_TURN: usize = 256;
-/// How long an abandoned transaction may take to abort. The next start aborts it in any case.
-const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// How long the reports of records may take that are given up.
 const REPORTS_LIMIT: Duration = Duration::from_millis(500);
-/// A record whose estimated size is so much below its topic's limit is not measured.
-const UNMEASURED_BYTES: usize = 64 * 1024;
-/// The least time between the end of a record's life in the queue and that of its transaction.
-const TRANSACTION_MARGIN: Duration = Duration::from_secs(1);
 
 /// A producer and what it knows of where it publishes.
 pub(super) struct Session {
@@ -60,22 +47,6 @@ pub(super) struct Session {
     closing: Arc<Closing>,
 }
 
-/// A topic that the feed publishes to.
-#[derive(Debug, Clone)]
-pub(super) struct Route {
-    pub(super) topic: Topic,
-    pub(super) limits: Limits,
-}
-
-/// How large a record may be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// The largest batch that the topic takes, where it is known and records travel uncompressed.
-    pub(super) batch_max_bytes: Option<usize>,
-    /// The largest sum of key and value that the client takes (`message.max.bytes`).
-    pub(super) message_max_bytes: usize,
-}
-
 /// What a transactional session knows of the position.
 #[derive(Debug)]
 pub(super) struct Transactions {
@@ -83,14 +54,6 @@ pub(super) struct Transactions {
     pub(super) relay: String,
     /// The value of the newest position record; `None` while the feed has no position.
     pub(super) position: Option<Vec<u8>>,
-}
-
-/// How a session differs from the next one of the same publisher.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Batching {
-    /// The smallest limit of the topics that are written to, where it is known.
-    pub(super) topic_max_bytes: Option<usize>,
-    pub(super) one_by_one: bool,
 }
 
 impl Session {
@@ -101,8 +64,7 @@ impl Session {
         one_by_one_next: Arc<AtomicBool>,
         closing: Arc<Closing>,
     ) -> Result<Self, Failure> {
-        let config = options.settings.producer(&producer_defaults(options, batching));
-        let producer = Producer::from_config_and_context(&config, Deliveries::new("producer"))
+        let producer = producer::create(options, batching, "producer")
             .map_err(|error| Failure::new("start a producer", &error))?;
         Ok(Self {
             producer: Some(Arc::new(producer)),
@@ -240,7 +202,7 @@ impl Session {
                 .headers(record::headers_of(envelope));
             // A null value (a tombstone) and one of zero length (a stub) are not the same.
             record.payload = envelope.value();
-            let sent = enqueue(&producer, record, deadline).await;
+            let sent = producer::enqueue(&producer, record, deadline).await;
             sent.map_err(|failure| match failure.verdict() {
                 Verdict::Refused => PublishError::rejected(index, refusal(failure.code())),
                 _ => failure.into(),
@@ -282,7 +244,7 @@ impl Session {
             .key(transactions.topic.key.as_str())
             .headers(OwnedHeaders::new_with_capacity(1).insert(relay));
         record.payload = transactions.position.as_deref();
-        Ok(enqueue(&producer, record, deadline).await?)
+        Ok(producer::enqueue(&producer, record, deadline).await?)
     }
 
     /// Waits until every record that was sent is durable.
@@ -364,7 +326,7 @@ impl Session {
         let found = within(deadline, "look at the topics", move |deadline| {
             describe_topics(producer.client(), &names, deadline)
         });
-        compare(&self.routes, &found.await??)?;
+        route::compare(&self.routes, &found.await??)?;
         self.checked_at = Instant::now();
         Ok(())
     }
@@ -382,160 +344,12 @@ impl Session {
     }
 }
 
-impl Limits {
-    /// Why the envelope's record is too large, if it is.
-    fn refusal(&self, envelope: &Envelope) -> Option<String> {
-        let (key, data) = (envelope.key().len(), envelope.data().len());
-        if key + data > self.message_max_bytes {
-            let (bytes, max_bytes) = (key + data, self.message_max_bytes);
-            return Some(format!(
-                "key and value have {bytes} bytes and the publisher takes {max_bytes} (message.max.bytes)"
-            ));
-        }
-        // To measure is to write all headers: only for those that may be too large.
-        let max_bytes =
-            self.batch_max_bytes.filter(|max_bytes| envelope.size_bytes() + UNMEASURED_BYTES > *max_bytes)?;
-        let bytes = record::batch_bytes(envelope);
-        (bytes > max_bytes)
-            .then(|| format!("the record has {bytes} bytes and the topic takes {max_bytes} (max.message.bytes)"))
-    }
-}
-
-/// The end of a session's producer, for the next session to wait for: what the old one still had
-/// to send must not arrive after what the new one sends.
-#[derive(Debug, Default)]
-pub(super) struct Closing {
-    closing: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Closing {
-    /// Waits for the end of the last producer, for a while.
-    pub(super) async fn wait(&self) {
-        let closing = self.lock().take();
-        if let Some(closing) = closing
-            && tokio::time::timeout(2 * ABORT_LIMIT, closing).await.is_err()
-        {
-            tracing::warn!(target: "change_feed::kafka", "the last producer does not end: it is left behind");
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        // An option is whole at any time: a panic elsewhere can't have left half of it.
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Drop for Session {
     fn drop(&mut self) {
         let Some(producer) = self.producer.take() else { return };
         let must_abort = self.is_open && self.transactions.is_some();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                let closing = runtime.spawn_blocking(move || close(producer, must_abort));
-                *self.closing.lock() = Some(closing);
-            }
-            Err(_) => close(producer, must_abort),
-        }
+        self.closing.begin(producer, must_abort);
     }
-}
-
-/// Forgets what was not delivered, and aborts what is open so that `read_committed` readers don't
-/// wait for the cluster to do so.
-fn close(producer: Arc<Producer>, must_abort: bool) {
-    producer.context().log().hush();
-    producer.purge(PurgeConfig::default().queue().inflight());
-    if must_abort && let Err(error) = producer.abort_transaction(ABORT_LIMIT) {
-        tracing::debug!(target: "change_feed::kafka", %error, "left a transaction to the next producer to abort");
-    }
-    retire(producer);
-}
-
-/// Checks that librdkafka takes the settings of a producer. Connects to nobody.
-pub(super) fn check(options: &KafkaPublisherBuilder) -> Result<(), Failure> {
-    let batching = Batching { topic_max_bytes: None, one_by_one: false };
-    let config = options.settings.producer(&producer_defaults(options, batching));
-    // Only a client that is made compares the settings with each other.
-    let producer: Result<Producer, KafkaError> = Producer::from_config_and_context(&config, Deliveries::new("check"));
-    producer.map(retire).map_err(|error| Failure::new("set up the Kafka producer", &error))
-}
-
-fn producer_defaults(options: &KafkaPublisherBuilder, batching: Batching) -> Vec<(&'static str, String)> {
-    let batch_bytes = batching.topic_max_bytes.map_or(BATCH_MAX_BYTES, |limit| limit.min(BATCH_MAX_BYTES));
-    let mut defaults = vec![
-        ("acks", "all".to_owned()),
-        ("enable.idempotence", "true".to_owned()),
-        ("linger.ms", "5".to_owned()),
-        ("batch.size", batch_bytes.to_string()),
-        ("queue.buffering.max.kbytes", QUEUE_MAX_KBYTES.to_string()),
-        ("queue.buffering.max.messages", "100000".to_owned()),
-        // The topics exist: that a broker doesn't know one for 30 s is no reason to wait as long.
-        ("topic.metadata.propagation.max.ms", "2000".to_owned()),
-    ];
-    if batching.one_by_one {
-        defaults.push(("batch.num.messages", "1".to_owned()));
-    }
-    match options.mode {
-        Mode::Transactional => {
-            let record_timeout = options.transaction_timeout.saturating_sub(TRANSACTION_MARGIN);
-            defaults.push(("transactional.id", format!("change-feed.{}", options.feed)));
-            defaults.push(("transaction.timeout.ms", options.transaction_timeout.as_millis().to_string()));
-            defaults.push(("message.timeout.ms", record_timeout.as_millis().to_string()));
-        }
-        Mode::Idempotent | Mode::Ephemeral => {
-            // A record that is dropped while its followers are sent would break the order of a key:
-            // none expires by itself, and after one that the broker refuses none follows.
-            defaults.push(("message.timeout.ms", "0".to_owned()));
-            defaults.push(("enable.gapless.guarantee", "true".to_owned()));
-        }
-    }
-    defaults
-}
-
-/// Gives a record to librdkafka, and waits while its queue is full.
-async fn enqueue<K: ToBytes + ?Sized, P: ToBytes + ?Sized>(
-    producer: &Producer,
-    record: BaseRecord<'_, K, P, usize>,
-    deadline: Deadline,
-) -> Result<(), Failure> {
-    let mut record = record;
-    loop {
-        let Err((error, refused)) = producer.send(record) else {
-            return Ok(());
-        };
-        let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-        if !is_full || deadline.has_passed() || producer.context().has_failed() {
-            let fatal = producer.client().fatal_error();
-            let failure = match fatal {
-                Some((code, words)) => Failure::of("send a record", code, words),
-                None => Failure::new("send a record", &error),
-            };
-            return Err(failure.explained_by(producer.context().log()));
-        }
-        record = refused;
-        tokio::time::sleep(QUEUE_FULL_PAUSE).await;
-    }
-}
-
-/// Whether the topics are what they were.
-fn compare(routes: &HashMap<String, Route>, found: &BTreeMap<String, Topic>) -> Result<(), PublishError> {
-    for (name, route) in routes {
-        let Some(now) = found.get(name) else {
-            return Err(super::start::missing_topic(name));
-        };
-        if now.partitions != route.topic.partitions {
-            return Err(PublishError::Closed(Mismatch::Repartitioned {
-                topic: name.clone(),
-                stored: route.topic.partitions,
-                found: now.partitions,
-            }));
-        }
-        if let (Some(before), Some(now)) = (&route.topic.id, &now.id)
-            && before != now
-        {
-            return Err(PublishError::Closed(Mismatch::TopicRecreated { topic: name.clone() }));
-        }
-    }
-    Ok(())
 }
 
 fn json(checkpoint: &Checkpoint) -> Result<Vec<u8>, PublishError> {

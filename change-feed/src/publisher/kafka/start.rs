@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::positions::{Kept, Wait};
-use super::session::{Batching, Limits, Route, Session, Transactions};
+use super::producer::Batching;
+use super::route::{Limits, Route};
+use super::session::{Session, Transactions};
 use super::{KafkaPublisher, Mode};
 use crate::kafka::{Cluster, Deadline, TopicLimits};
 use crate::publisher::{KeptPosition, Resume, Resumed};

@@ -113,7 +113,7 @@ mod tests {
         let row = Row::from_cells([Cell::Text("7")]).expect("a small row");
         let deleted = RowChange::delete(table, BeforeImage::Key(row), DateTime::UNIX_EPOCH);
         let tombstone = Envelope::flat_row("t".into(), deleted, Position::new('t', 1, 0), Epoch::FIRST);
-        let text = String::from_utf8(render(&[tombstone.clone()]).expect("a line")).expect("text");
+        let text = String::from_utf8(render(std::slice::from_ref(&tombstone)).expect("a line")).expect("text");
         let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!((record.get("payload"), &record["key"]), (Some(&serde_json::Value::Null), &"7".into()));
         assert_eq!(record["headers"]["feed_op"], "delete");

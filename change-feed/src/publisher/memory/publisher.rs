@@ -1,227 +1,14 @@
-//! A broker that lives in memory, and the publisher that delivers to it.
+//! Delivers to a broker that lives in memory.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
-use uuid::Uuid;
 
-use super::{KeptPosition, PublishError, Publisher, Rejection, Resume, Resumed};
-use crate::{Checkpoint, Envelope, FeedName, Part, PublisherIdentity, Topic};
-
-/// How a [`MemoryPublisher`] delivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Transactional,
-    Idempotent,
-    Ephemeral,
-}
-
-/// Topics with partitions in memory: for tests of relays and consumers, and for programs that have
-/// no broker.
-///
-/// Cloning gives another handle to the same broker. Its memory grows with what is published.
-///
-/// ```
-/// use change_feed::publisher::MemoryBroker;
-///
-/// let broker = MemoryBroker::new();
-/// broker.create_topic("orders.events", 3);
-/// assert!(broker.records("orders.events").is_empty());
-/// ```
-#[derive(Clone)]
-pub struct MemoryBroker {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    cluster: String,
-    state: Mutex<State>,
-    /// Records became visible.
-    appended: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    topics: BTreeMap<Arc<str>, Log>,
-    checkpoints: HashMap<FeedName, Checkpoint>,
-    /// How often a transactional publisher of a feed has resumed: only the last one may publish.
-    generations: HashMap<FeedName, u64>,
-    max_payload_bytes: Option<usize>,
-}
-
-/// The records of a topic.
-struct Log {
-    id: String,
-    records: Vec<MemoryRecord>,
-    next_offsets: Vec<u64>,
-}
-
-/// A published record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MemoryRecord {
-    /// The partition: a function of the key and the number of partitions.
-    pub partition: u32,
-    /// The record's place in its partition: 0, 1, 2 …
-    pub offset: u64,
-    /// What was published.
-    pub envelope: Envelope,
-}
-
-impl MemoryBroker {
-    /// The number of partitions of a topic that a publisher makes.
-    pub const DEFAULT_PARTITIONS: u32 = 12;
-
-    /// A broker without topics, different from every other.
-    pub fn new() -> Self {
-        let shared = Shared { cluster: Uuid::now_v7().to_string(), state: Mutex::default(), appended: Notify::new() };
-        Self { shared: Arc::new(shared) }
-    }
-
-    /// Makes a topic with this many partitions (0 is taken as 1), in place of one that has the name.
-    pub fn create_topic(&self, name: impl Into<Arc<str>>, partitions: u32) {
-        self.state().topics.insert(name.into(), Log::new(partitions));
-    }
-
-    /// Gives a topic more partitions: from now on keys may go to other partitions than before.
-    pub fn add_partitions(&self, name: &str, partitions: u32) {
-        if let Some(log) = self.state().topics.get_mut(name) {
-            let more = log.next_offsets.len() + partitions as usize;
-            log.next_offsets.resize(more, 0);
-        }
-    }
-
-    /// Deletes a topic and its records.
-    pub fn delete_topic(&self, name: &str) {
-        self.state().topics.remove(name);
-    }
-
-    /// From now on rejects payloads over this size, as brokers do.
-    pub fn limit_payloads(&self, max_payload_bytes: usize) {
-        self.state().max_payload_bytes = Some(max_payload_bytes);
-    }
-
-    /// The visible records of a topic in the order in which they were published; none if there is
-    /// no such topic.
-    pub fn records(&self, topic: &str) -> Vec<MemoryRecord> {
-        let state = self.state();
-        state.topics.get(topic).map_or_else(Vec::new, |log| log.records.clone())
-    }
-
-    /// Waits until a topic has at least `count` visible records, and gives them all.
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn wait_for_records(&self, topic: &str, count: usize) -> Vec<MemoryRecord> {
-        loop {
-            // Registered before the look, so that nothing is missed between look and wait.
-            let appended = self.shared.appended.notified();
-            let len = self.state().topics.get(topic).map_or(0, |log| log.records.len());
-            if len >= count {
-                return self.records(topic);
-            }
-            appended.await;
-        }
-    }
-
-    /// The position that a transactional publisher has stored for a feed.
-    pub fn checkpoint(&self, feed: &FeedName) -> Option<Checkpoint> {
-        self.state().checkpoints.get(feed).cloned()
-    }
-
-    /// Forgets a feed's position, as a broker does that was set up anew.
-    pub fn forget_checkpoint(&self, feed: &FeedName) {
-        self.state().checkpoints.remove(feed);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics between two writes that belong together.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn identity(&self, mode: Mode, state: &State, topics: &[Arc<str>]) -> PublisherIdentity {
-        let kind = match mode {
-            Mode::Transactional => "memory-transactional",
-            Mode::Idempotent => "memory-idempotent",
-            Mode::Ephemeral => "memory-ephemeral",
-        };
-        let mut identity = PublisherIdentity::new(kind, &self.shared.cluster);
-        for name in topics {
-            if let Some(log) = state.topics.get(name) {
-                let topic = Topic::new(log.partitions(), Some(log.id.clone()));
-                identity = identity.with_topic(&**name, topic);
-            }
-        }
-        identity
-    }
-}
-
-impl Default for MemoryBroker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for MemoryBroker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBroker").field("cluster", &self.shared.cluster).finish_non_exhaustive()
-    }
-}
-
-impl Log {
-    fn new(partitions: u32) -> Self {
-        Self { id: Uuid::now_v7().to_string(), records: Vec::new(), next_offsets: vec![0; partitions.max(1) as usize] }
-    }
-
-    fn partitions(&self) -> u32 {
-        // Made from numbers that are no larger.
-        self.next_offsets.len() as u32
-    }
-
-    fn append(&mut self, envelope: Envelope) {
-        let mut hasher = DefaultHasher::new();
-        envelope.key().hash(&mut hasher);
-        let partition = (hasher.finish() % u64::from(self.partitions())) as u32;
-        let next_offset = &mut self.next_offsets[partition as usize];
-        let offset = *next_offset;
-        *next_offset += 1;
-        self.records.push(MemoryRecord { partition, offset, envelope });
-    }
-}
-
-impl State {
-    fn check_payloads(&self, envelopes: &[Envelope]) -> Result<(), PublishError> {
-        let Some(max) = self.max_payload_bytes else {
-            return Ok(());
-        };
-        let sizes = envelopes.iter().map(|envelope| envelope.data().len()).enumerate();
-        let too_large = sizes.filter(|(_, size)| *size > max);
-        let reason = |size| format!("the payload has {size} bytes and the broker takes at most {max}");
-        let rejections: Vec<_> = too_large.map(|(index, size)| Rejection { index, reason: reason(size) }).collect();
-        if rejections.is_empty() { Ok(()) } else { Err(PublishError::Rejected(rejections)) }
-    }
-
-    fn check_topics(&self, envelopes: &[Envelope]) -> Result<(), PublishError> {
-        let missing = |envelope: &&Envelope| !self.topics.contains_key(envelope.topic());
-        match envelopes.iter().find(missing) {
-            None => Ok(()),
-            Some(envelope) => {
-                let problem = format!("there is no topic {:?}", envelope.topic());
-                Err(PublishError::transient(problem))
-            }
-        }
-    }
-
-    fn append(&mut self, envelopes: impl IntoIterator<Item = Envelope>) {
-        for envelope in envelopes {
-            if let Some(log) = self.topics.get_mut(envelope.topic()) {
-                log.append(envelope);
-            }
-        }
-    }
-}
+use super::MemoryBroker;
+use super::log::Log;
+use super::mode::Mode;
+use crate::publisher::{KeptPosition, PublishError, Publisher, Resume, Resumed};
+use crate::{Envelope, FeedName, Part};
 
 /// Delivers to a [`MemoryBroker`].
 ///
@@ -318,7 +105,7 @@ impl Publisher for MemoryPublisher {
         if delivered.is_err() {
             *session = Session::default();
         }
-        self.broker.shared.appended.notify_waiters();
+        self.broker.tell();
         delivered
     }
 
@@ -353,7 +140,9 @@ impl Publisher for MemoryPublisher {
 mod tests {
     use super::*;
     use crate::source::MemoryDatabase;
-    use crate::{End, Epoch, FeedIdentity, Mismatch, Position, Router, Side, SourceIdentity};
+    use crate::{
+        Checkpoint, End, Epoch, FeedIdentity, Mismatch, Position, PublisherIdentity, Router, Side, SourceIdentity,
+    };
 
     const TOPIC: &str = "orders.events";
 
