@@ -2,6 +2,8 @@
 //! pgoutput.
 
 mod lsn;
+pub mod peek;
 pub mod pgoutput;
+pub mod replication;
 
 pub use lsn::{InvalidLsn, Lsn};

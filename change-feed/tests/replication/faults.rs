@@ -1,0 +1,105 @@
+//! Servers that die, freeze and go.
+
+use std::time::Duration;
+
+use change_feed::source::logical::Lsn;
+use change_feed::source::logical::replication::{
+    Frame, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions,
+};
+
+use crate::database::{Database, PATIENCE, PUBLICATION, Read};
+use crate::instance::{Frozen, Instance};
+
+/// The error that ends a stream.
+async fn end_of(stream: &mut ReplicationStream) -> ReplicationError {
+    let ended = async {
+        loop {
+            if let Err(error) = stream.next().await {
+                return error;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the stream ends in time")
+}
+
+#[tokio::test]
+async fn a_walsender_that_is_terminated_ends_the_stream_and_a_new_one_goes_on() {
+    let mut database = Database::with_slot().await;
+    database.commit(0..1).await;
+    let mut stream = database.stream().await;
+    let read = Read::transactions(&mut stream, 1).await;
+    let server = database.slot_process().await.expect("a walsender");
+    database.execute(&format!("SELECT pg_terminate_backend({server})")).await;
+    let error = end_of(&mut stream).await;
+    assert!(error.is_transient(), "{error:?}");
+    assert!(stream.next().await.is_err(), "it has ended for good");
+    stream.close().await.expect("there is nothing left to end");
+
+    database.wait_until_free().await;
+    database.commit(1..2).await;
+    let mut stream = database.stream_after(read.commits[0]).await.expect("a stream");
+    assert_eq!(Read::transactions(&mut stream, 1).await.ids, [1]);
+    stream.close().await.expect("the stream ends");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_gives_the_slot_free() {
+    let mut database = Database::with_slot().await;
+    drop(database.stream().await);
+    database.wait_until_free().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_crashes_or_ends_or_freezes_is_a_trouble_that_passes() {
+    let instance = Instance::start("replication-faults").await;
+    let mut database = Database::on(instance.admin_url()).await;
+    database.create_slot().await;
+
+    for command in ["kill", "stop"] {
+        let mut stream = database.stream().await;
+        let confirmer = stream.confirmer();
+        // An orderly end waits until we have confirmed what there is.
+        let ended = tokio::spawn(async move {
+            loop {
+                match stream.next().await {
+                    Ok(Frame::Keepalive(seen)) => confirmer.confirm(seen.wal_end),
+                    Ok(_) => {}
+                    Err(error) => return error,
+                }
+            }
+        });
+        tokio::task::block_in_place(|| instance.server(command));
+        let error = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").expect("no panic");
+        assert!(error.is_transient(), "{command}: {error:?}");
+        let error = ReplicationConnection::connect(&database.options()).await.expect_err("nobody is there");
+        assert!(error.is_transient(), "{command}: {error:?}");
+        tokio::task::block_in_place(|| instance.server("start"));
+        database.reconnect().await;
+    }
+
+    freezes(&mut database).await;
+    database.drop().await;
+}
+
+async fn freezes(database: &mut Database) {
+    let options = database.options().idle_limit(Duration::from_secs(1)).answer_limit(Duration::from_secs(1));
+    let connection = ReplicationConnection::connect(&options).await.expect("a connection");
+    let mut stream =
+        connection.start(&database.slot, Lsn::INVALID, &StartOptions::new([PUBLICATION])).await.expect("a stream");
+    let frozen = Frozen::freeze(&database.slot_process().await.expect("a walsender"));
+    let error = end_of(&mut stream).await;
+    assert!(error.is_transient(), "{error:?}");
+    drop((stream, frozen));
+    database.wait_until_free().await;
+
+    let mut connection =
+        ReplicationConnection::connect(&options.application_name("frozen")).await.expect("a connection");
+    let process = database.text("SELECT pid::text FROM pg_stat_activity WHERE application_name = 'frozen'").await;
+    let frozen = Frozen::freeze(&process.expect("a walsender"));
+    let error = connection.identify_system().await.expect_err("it can't answer");
+    assert!(error.is_transient(), "{error:?}");
+    drop(frozen);
+    connection.close().await;
+}

@@ -1,0 +1,11 @@
+//! The replication connection, its stream, and the drain by SQL, on a real PostgreSQL.
+
+mod commands;
+mod database;
+mod faults;
+mod instance;
+mod peek;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+mod ways_in;
