@@ -1,0 +1,345 @@
+//! How fast a replication slot is drained to nothing, beside `pg_recvlogical`.
+//!
+//! `cargo bench -p benches --bench slot_drain` on the servers of `scripts/services env`; needs a role that may make
+//! databases and slots (`ADMIN_DATABASE_URL`), and `pg_recvlogical` in `PG_BIN` or the path. For transactions of 1, 10 and
+//! 1,000 rows of an outbox, about 400 bytes each, a backlog is written once and copied slots of it are drained by each
+//! way in turn, the order rotated; printed are the medians and what they are of `pg_recvlogical`'s over TCP.
+//!
+//! `SLOT_DRAIN_ROWS` (default 300000) and `SLOT_DRAIN_ROUNDS` (default 3) change the size; arguments choose ways by a part
+//! of their name.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use change_feed::source::logical::Lsn;
+use change_feed::source::logical::peek::SlotPeek;
+use change_feed::source::logical::replication::{ConnectOptions, Frame, ReplicationConnection, StartOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const ROWS_PER_TRANSACTION: [u32; 3] = [1, 10, 1_000];
+
+/// A way to drain a slot.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    PgRecvlogical(Route),
+    Stream(Route),
+    /// By SQL: so many changes are peeked at, then the slot advances.
+    Peek(u32, Route),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    Tcp,
+    Unix,
+}
+
+const WAYS: [Way; 8] = [
+    Way::PgRecvlogical(Route::Tcp),
+    Way::PgRecvlogical(Route::Unix),
+    Way::Stream(Route::Tcp),
+    Way::Stream(Route::Unix),
+    Way::Peek(100_000, Route::Tcp),
+    Way::Peek(100_000, Route::Unix),
+    Way::Peek(1_000_000, Route::Tcp),
+    Way::Peek(1_000_000, Route::Unix),
+];
+
+fn main() -> Result<(), Failure> {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let number = |name: &str, default: u32| std::env::var(name).map_or(Ok(default), |text| text.parse());
+    let rows = number("SLOT_DRAIN_ROWS", 300_000)?;
+    let rounds = number("SLOT_DRAIN_ROUNDS", 3)?;
+    let ways: Vec<Way> = WAYS
+        .into_iter()
+        .filter(|way| chosen.is_empty() || chosen.iter().any(|part| way.name().contains(part.as_str())))
+        .collect();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut server = Server::prepare().await?;
+        for rows_per_transaction in ROWS_PER_TRANSACTION {
+            let backlog = server.write_backlog(rows, rows_per_transaction).await?;
+            let measured = measure(&mut server, &backlog, &ways, rounds).await;
+            server.drop_slot(&backlog.slot).await?;
+            print_table(&backlog, &ways, &measured?);
+        }
+        server.clear_away().await
+    })
+}
+
+impl Way {
+    fn name(self) -> String {
+        match self {
+            Self::PgRecvlogical(route) => format!("pg_recvlogical, {}", route.name()),
+            Self::Stream(route) => format!("streaming, {}", route.name()),
+            Self::Peek(changes, route) => format!("by SQL, {}k, {}", changes / 1_000, route.name()),
+        }
+    }
+}
+
+impl Route {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Unix => "Unix socket",
+        }
+    }
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    wall: Duration,
+    /// Of this process; `None` for another's.
+    cpu: Option<Duration>,
+}
+
+/// For each way, what its runs took.
+async fn measure(
+    server: &mut Server,
+    backlog: &Backlog,
+    ways: &[Way],
+    rounds: u32,
+) -> Result<Vec<Vec<Taken>>, Failure> {
+    let mut taken = vec![Vec::new(); ways.len()];
+    for round in 0..rounds as usize {
+        for turn in 0..ways.len() {
+            let index = (turn + round) % ways.len();
+            let slot = server.copy_slot(backlog).await?;
+            let run = drain(server, backlog, &slot, ways[index]).await;
+            server.drop_slot(&slot).await?;
+            taken[index].push(run?);
+        }
+    }
+    Ok(taken)
+}
+
+async fn drain(server: &Server, backlog: &Backlog, slot: &str, way: Way) -> Result<Taken, Failure> {
+    let began = Instant::now();
+    let cpu_before = own_cpu();
+    match way {
+        Way::PgRecvlogical(route) => {
+            pg_recvlogical(server, backlog, slot, route)?;
+            return Ok(Taken { wall: began.elapsed(), cpu: None });
+        }
+        Way::Stream(route) => {
+            let (url, slot, end) = (server.url(route), slot.to_owned(), backlog.end);
+            let drained = tokio::spawn(async move { stream(&url, &slot, end).await }).await??;
+            backlog.check(drained)?;
+        }
+        Way::Peek(changes, route) => {
+            let (url, slot, end) = (server.url(route), slot.to_owned(), backlog.end);
+            let drained = tokio::spawn(async move { peek(&url, &slot, changes, end).await }).await??;
+            backlog.check(drained)?;
+        }
+    }
+    Ok(Taken { wall: began.elapsed(), cpu: Some(own_cpu().saturating_sub(cpu_before)) })
+}
+
+fn pg_recvlogical(server: &Server, backlog: &Backlog, slot: &str, route: Route) -> Result<(), Failure> {
+    let program = std::env::var("PG_BIN").map_or("pg_recvlogical".into(), |bin| format!("{bin}/pg_recvlogical"));
+    let status = Command::new(program)
+        .args(["--start", "--no-loop", "--file", "/dev/null", "--slot", slot])
+        .args(["--endpos", &backlog.end.to_string(), "--dbname", &server.url(route)])
+        .args(["--option", "proto_version=1", "--option", "publication_names=drained"])
+        .stdin(Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(format!("pg_recvlogical: {status}").into()) }
+}
+
+/// Drains by the streaming protocol; gives the number of rows.
+async fn stream(url: &str, slot: &str, end: Lsn) -> Result<u32, Failure> {
+    let options: ConnectOptions = url.parse()?;
+    let connection = ReplicationConnection::connect(&options).await?;
+    let mut stream = connection.start(slot, Lsn::INVALID, &StartOptions::new(["drained"])).await?;
+    let confirmer = stream.confirmer();
+    let mut rows = 0;
+    'stream: loop {
+        let mut frame = Some(stream.next().await?);
+        while let Some(taken) = frame {
+            let at = match &taken {
+                Frame::Data(change) => {
+                    rows += u32::from(change.data.first() == Some(&b'I'));
+                    if change.data.first() == Some(&b'C') {
+                        confirmer.confirm(change.wal_end);
+                    }
+                    change.wal_end
+                }
+                Frame::Keepalive(keepalive) => keepalive.wal_end,
+            };
+            if at >= end {
+                break 'stream;
+            }
+            frame = stream.next_buffered()?;
+        }
+    }
+    stream.close().await?;
+    Ok(rows)
+}
+
+/// Drains by SQL; gives the number of rows.
+async fn peek(url: &str, slot: &str, changes: u32, end: Lsn) -> Result<u32, Failure> {
+    let mut slot = SlotPeek::connect(&url.parse()?, slot, &StartOptions::new(["drained"])).await?;
+    let mut rows = 0;
+    loop {
+        slot.peek(changes).await?;
+        let mut through = None;
+        while let Some(message) = slot.next().await? {
+            if message.wal_start < end {
+                rows += u32::from(message.data.first() == Some(&b'I'));
+            }
+            through = Some(message.wal_end);
+        }
+        let Some(through) = through else { break };
+        slot.advance(through.min(end)).await?;
+        if through >= end {
+            break;
+        }
+    }
+    slot.close().await;
+    Ok(rows)
+}
+
+/// What is there to be drained.
+struct Backlog {
+    slot: String,
+    rows: u32,
+    rows_per_transaction: u32,
+    end: Lsn,
+}
+
+impl Backlog {
+    fn check(&self, rows: u32) -> Result<(), Failure> {
+        if rows == self.rows { Ok(()) } else { Err(format!("{rows} rows came of {}", self.rows).into()) }
+    }
+}
+
+/// A database of its own.
+struct Server {
+    /// Up to the name of the database.
+    url: String,
+    socket_folder: String,
+    database: String,
+    connection: PgConnection,
+}
+
+impl Server {
+    async fn prepare() -> Result<Self, Failure> {
+        let variable = |name: &str| {
+            std::env::var(name).map_err(|_| format!("{name} is not set: run eval \"$(scripts/services env)\""))
+        };
+        let admin = variable("ADMIN_DATABASE_URL")?;
+        let (url, _) = admin.rsplit_once('/').ok_or("ADMIN_DATABASE_URL names no database")?;
+        let database = format!("slot_drain_{}", std::process::id());
+        let mut connection = PgConnection::connect(&admin).await?;
+        run(&mut connection, format!("CREATE DATABASE {database}")).await?;
+        connection.close().await?;
+        let (url, socket_folder) = (url.to_owned(), variable("PG_SOCKET_DIR")?);
+        let mut connection = PgConnection::connect(&format!("{url}/{database}")).await?;
+        run(&mut connection, TABLE.to_owned()).await?;
+        Ok(Self { url, socket_folder, database, connection })
+    }
+
+    fn url(&self, route: Route) -> String {
+        let Self { url, database, socket_folder, .. } = self;
+        match route {
+            Route::Tcp => format!("{url}/{database}?sslmode=disable"),
+            Route::Unix => format!("{url}/{database}?host={socket_folder}"),
+        }
+    }
+
+    async fn write_backlog(&mut self, rows: u32, rows_per_transaction: u32) -> Result<Backlog, Failure> {
+        let slot = format!("{}_{rows_per_transaction}", self.database);
+        run(&mut self.connection, format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await?;
+        let transactions = rows / rows_per_transaction;
+        let fill = format!("CALL fill({transactions}, {rows_per_transaction})");
+        run(&mut self.connection, fill).await?;
+        run(&mut self.connection, "CHECKPOINT".to_owned()).await?;
+        let end: String =
+            sqlx::query_scalar("SELECT pg_current_wal_insert_lsn()::text").fetch_one(&mut self.connection).await?;
+        // The server says that it has come so far with the next record after it.
+        run(&mut self.connection, "SELECT pg_logical_emit_message(false, 'end', '')".to_owned()).await?;
+        let rows = transactions * rows_per_transaction;
+        Ok(Backlog { slot, rows, rows_per_transaction, end: end.parse()? })
+    }
+
+    async fn copy_slot(&mut self, backlog: &Backlog) -> Result<String, Failure> {
+        let copy = format!("{}_copy", backlog.slot);
+        let statement = format!("SELECT pg_copy_logical_replication_slot('{}', '{copy}')", backlog.slot);
+        run(&mut self.connection, statement).await?;
+        Ok(copy)
+    }
+
+    async fn drop_slot(&mut self, slot: &str) -> Result<(), Failure> {
+        // The server may not have noticed yet that pg_recvlogical has gone.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match run(&mut self.connection, format!("SELECT pg_drop_replication_slot('{slot}')")).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(20)).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn clear_away(self) -> Result<(), Failure> {
+        self.connection.close().await?;
+        let mut connection = PgConnection::connect(&format!("{}/postgres", self.url)).await?;
+        run(&mut connection, format!("DROP DATABASE {}", self.database)).await
+    }
+}
+
+async fn run(connection: &mut PgConnection, statement: String) -> Result<(), Failure> {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
+    Ok(())
+}
+
+const TABLE: &str = "
+    CREATE TABLE events (
+        sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id uuid NOT NULL, order_id uuid NOT NULL,
+        version bigint NOT NULL, event_type text NOT NULL, payload text NOT NULL, occurred_at timestamptz NOT NULL,
+        traceparent text, transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id());
+    CREATE PUBLICATION drained FOR TABLE events;
+    CREATE PROCEDURE fill(transactions int, rows int) LANGUAGE plpgsql AS $$
+    BEGIN
+        FOR t IN 1..transactions LOOP
+            INSERT INTO events (event_id, order_id, version, event_type, payload, occurred_at)
+            SELECT gen_random_uuid(), gen_random_uuid(), i, 'order.item_added.v1', repeat('0123456789', 22), now()
+            FROM generate_series(1, rows) i;
+            COMMIT;
+            SET LOCAL synchronous_commit = off;
+        END LOOP;
+    END $$;";
+
+/// User and system time of this process so far, where Linux tells it.
+fn own_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, second, may hold spaces; user and system time are fields 14 and 15, in hundredths of a second.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn print_table(backlog: &Backlog, ways: &[Way], taken: &[Vec<Taken>]) {
+    println!("\n{} rows, {} in each transaction", backlog.rows, backlog.rows_per_transaction);
+    println!("{:<28} {:>10} {:>7}   {:>21}", "", "rows/s", "ratio", "own CPU s/million rows");
+    let rate = |runs: &[Taken]| f64::from(backlog.rows) / median(runs.iter().map(|run| run.wall.as_secs_f64()));
+    let reference = ways.iter().position(|way| matches!(way, Way::PgRecvlogical(Route::Tcp)));
+    let reference = reference.map(|index| rate(&taken[index]));
+    for (way, runs) in ways.iter().zip(taken) {
+        let ratio = reference.map_or(String::new(), |reference| format!("{:.2}", rate(runs) / reference));
+        let cpu: Vec<f64> = runs.iter().filter_map(|run| Some(run.cpu?.as_secs_f64())).collect();
+        let cpu = match cpu.is_empty() {
+            true => String::new(),
+            false => format!("{:.1}", median(cpu) / f64::from(backlog.rows) * 1e6),
+        };
+        println!("{:<28} {:>10.0} {ratio:>7}   {cpu:>21}", way.name(), rate(runs));
+    }
+}
+
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
