@@ -68,9 +68,10 @@ async fn updates_of_orders_stay_on_their_page() {
         let order = world.scheduled(12).await;
         world.store.cancel(order.id(), Request::new()).await.unwrap();
     }
+    // A session tells its counts once it is idle, before PostgreSQL 15 only at its end.
+    postgres(&world).store.close().await;
     let updates = "select coalesce(n_tup_upd, 0) from pg_stat_user_tables where relname = 'orders'";
     while world.number(updates).await < 20 * 14 {
-        // A session tells its counts once it is idle.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let share = "select (100 * n_tup_hot_upd / n_tup_upd)::bigint from pg_stat_user_tables where relname = 'orders'";
@@ -97,6 +98,8 @@ async fn serialization_failures_are_tried_again() {
         let order = world.store.get(order.id()).await.unwrap();
         assert_eq!(order.items().len(), 40);
         assert_eq!(world.replayed(order.id()).await, order);
+        // So that its sessions tell their counts, before PostgreSQL 15 too.
+        postgres(&world).store.close().await;
         let failures = "select xact_rollback from pg_stat_database where datname = current_database()";
         while world.number(failures).await == 0 {
             tokio::time::sleep(Duration::from_millis(100)).await;
