@@ -399,13 +399,11 @@ create trigger orders_status_rules before update of status, currency, delivery_s
 
 -- The items of an order as they are now, and not as they were when the statement that asks began: for a change that had
 -- to wait for another one of the same order.
-create function public.order_items_now(the_order uuid,
-    out item_ids uuid[], out skus text[], out quantities integer[], out unit_prices_minor bigint[])
-    language plpgsql volatile strict set search_path = pg_catalog, pg_temp as $rule$
+create function public.order_items_now(the_order uuid) returns json
+    language plpgsql volatile set search_path = pg_catalog, pg_temp as $rule$
 begin
-    select array_agg(i.item_id), array_agg(i.sku), array_agg(i.quantity), array_agg(i.unit_price_minor)
-      into item_ids, skus, quantities, unit_prices_minor
-      from public.order_items i where i.order_id = the_order;
+    return coalesce((select json_agg(i) from (
+        select item_id, sku, quantity, unit_price_minor from public.order_items where order_id = the_order) i), '[]');
 end $rule$;
 
 insert into public.order_store_migrations (version) values (1);

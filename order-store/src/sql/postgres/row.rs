@@ -38,13 +38,14 @@ pub(super) fn state(row: &PgRow) -> Result<OrderState, Fault> {
 }
 
 /// The order that a change made, where the row's snapshot is older than what it changed: the columns from `first` on
-/// tell version, status, window and items afresh, the rest never changes.
+/// tell version, status, window and items (as JSON) afresh, the rest never changes.
 pub(super) fn order_afresh(row: &PgRow, first: usize) -> Result<Order, Fault> {
+    let items: &str = row.try_get(first + 4)?;
     let state = OrderState {
         version: version(row, first)?,
         status: parsed::<OrderStatus>(row, first + 1, "status")?,
         delivery_window: window(row, first + 2)?,
-        items: items(row, first + 4)?,
+        items: serde_json::from_str(items).readable("items")?,
         ..state(row)?
     };
     Ok(Order::try_from(state).readable("order")?)

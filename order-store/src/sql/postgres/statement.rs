@@ -79,10 +79,9 @@ macro_rules! change {
     select $3, e.order_id, e.version, $4 from event e where $3 is not null
 )
 select b.*, e.version, s.status, s.delivery_starts_at, s.delivery_ends_at,
-       n.item_ids, n.skus, n.quantities, n.unit_prices_minor
+       case when e.version - 1 <> b.version then public.order_items_now(e.order_id)::text end
   from before b
-  left join (stepped s join event e on e.order_id = s.order_id) on true
-  left join lateral public.order_items_now(case when e.version - 1 <> b.version then e.order_id end) n on true"
+  left join (stepped s join event e on e.order_id = s.order_id) on true"
         )
     };
 }
