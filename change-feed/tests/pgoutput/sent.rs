@@ -1,11 +1,9 @@
-//! An encoder: a message as a server would send it.
+//! An encoder: a message as a server would send it. The fuzz target `pgoutput` uses it too.
 
 use change_feed::source::logical::Lsn;
 use change_feed::source::logical::pgoutput::{
-    Begin, Column, Commit, Datum, LogicalMessage, Message, OldTuple, Origin, Relation, ReplicaIdentity, Timestamp,
-    Tuple, Type,
+    Begin, Commit, Datum, LogicalMessage, Message, OldTuple, Origin, Relation, ReplicaIdentity, Tuple, Type,
 };
-use proptest::prelude::*;
 
 /// A message that owns what it says.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +20,7 @@ pub(crate) enum Sent {
     Logical { transactional: bool, lsn: Lsn, prefix: String, content: Vec<u8> },
 }
 
-type Row = Vec<SentDatum>;
+pub(crate) type Row = Vec<SentDatum>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SentDatum {
@@ -211,68 +209,4 @@ fn owned_old(old: OldTuple<'_>) -> Old {
         OldTuple::Key(tuple) => Old::Key(owned(tuple)),
         OldTuple::Row(tuple) => Old::Row(owned(tuple)),
     }
-}
-
-/// Any message.
-pub(crate) fn any_sent() -> impl Strategy<Value = Sent> {
-    let lsn = || any::<u64>().prop_map(Lsn::new);
-    let time = || any::<i64>().prop_map(Timestamp::from_us);
-    // No zero byte, which would end it.
-    let name = || "[^\\x00]{0,12}";
-    prop_oneof![
-        (lsn(), time(), any::<u32>()).prop_map(|(final_lsn, committed_at, xid)| Sent::Begin(Begin {
-            final_lsn,
-            committed_at,
-            xid
-        })),
-        (lsn(), lsn(), time()).prop_map(|(commit_lsn, end_lsn, committed_at)| Sent::Commit(Commit {
-            commit_lsn,
-            end_lsn,
-            committed_at
-        })),
-        (lsn(), name()).prop_map(|(commit_lsn, name)| Sent::Origin { commit_lsn, name }),
-        any_relation().prop_map(Sent::Relation),
-        (any::<u32>(), "[^\\x00]{1,12}", name()).prop_map(|(oid, schema, name)| Sent::Type { oid, schema, name }),
-        (any::<u32>(), any_row()).prop_map(|(relation_oid, new)| Sent::Insert { relation_oid, new }),
-        (any::<u32>(), proptest::option::of(any_old()), any_row()).prop_map(|(relation_oid, old, new)| Sent::Update {
-            relation_oid,
-            old,
-            new
-        }),
-        (any::<u32>(), any_old()).prop_map(|(relation_oid, old)| Sent::Delete { relation_oid, old }),
-        (proptest::collection::vec(any::<u32>(), 0..6), any::<bool>(), any::<bool>()).prop_map(
-            |(relations, cascade, restart_identity)| { Sent::Truncate { relations, cascade, restart_identity } }
-        ),
-        (any::<bool>(), lsn(), name(), any::<Vec<u8>>())
-            .prop_map(|(transactional, lsn, prefix, content)| Sent::Logical { transactional, lsn, prefix, content }),
-    ]
-}
-
-fn any_relation() -> impl Strategy<Value = Relation> {
-    let identity = prop_oneof![
-        Just(ReplicaIdentity::Default),
-        Just(ReplicaIdentity::Nothing),
-        Just(ReplicaIdentity::Full),
-        Just(ReplicaIdentity::Index)
-    ];
-    let column = ("[^\\x00]{0,12}", any::<u32>(), any::<i32>(), any::<bool>())
-        .prop_map(|(name, type_oid, type_modifier, is_key)| Column { name, type_oid, type_modifier, is_key });
-    let columns = proptest::collection::vec(column, 0..6);
-    (any::<u32>(), "[^\\x00]{1,12}", "[^\\x00]{0,12}", identity, columns).prop_map(
-        |(oid, schema, name, replica_identity, columns)| Relation { oid, schema, name, replica_identity, columns },
-    )
-}
-
-fn any_row() -> impl Strategy<Value = Row> {
-    let datum = prop_oneof![
-        Just(SentDatum::Null),
-        Just(SentDatum::Unchanged),
-        any::<Vec<u8>>().prop_map(SentDatum::Text),
-        any::<Vec<u8>>().prop_map(SentDatum::Binary)
-    ];
-    proptest::collection::vec(datum, 0..8)
-}
-
-fn any_old() -> impl Strategy<Value = Old> {
-    prop_oneof![any_row().prop_map(Old::Key), any_row().prop_map(Old::Row)]
 }
