@@ -1,1 +1,1 @@
-//! To be written.
+//! Nothing to use: the benchmarks are in `benches/`, and the rig in `rig/`.

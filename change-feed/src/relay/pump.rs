@@ -209,6 +209,8 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
             self.memory.published_through(position);
             self.queue.limit_joins(self.memory.pace.envelopes());
             self.due = Some(position.clone());
+        } else {
+            debug!(target: LOG, feed = %self.relay.feed, envelopes, "published, to be continued");
         }
         Ok(())
     }

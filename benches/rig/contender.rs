@@ -1,0 +1,117 @@
+//! Who drains a backlog.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::debezium::Mode;
+use crate::relay::{Delivery, Drain, Plan, Shape, To};
+
+/// Somebody who drains a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contender {
+    /// The limit: the walsender's stream, written to /dev/null.
+    Recvlogical,
+    Relay {
+        plan: Plan,
+        /// Over the Unix socket instead of TCP.
+        socket: bool,
+    },
+    Debezium(Mode),
+}
+
+impl Contender {
+    pub(crate) const STREAMING: Self = Self::to_null(Drain::Streaming, false);
+    pub(crate) const STREAMING_BY_SOCKET: Self = Self::to_null(Drain::Streaming, true);
+    pub(crate) const BY_SQL: Self = Self::to_null(Drain::Sql, false);
+
+    const fn to_null(drain: Drain, socket: bool) -> Self {
+        Self::Relay { plan: Plan { to: To::Null, shape: Shape::Events, drain }, socket }
+    }
+
+    pub(crate) fn to_kafka(delivery: Delivery, shape: Shape) -> Self {
+        Self::Relay { plan: Plan::to_kafka(delivery, shape), socket: false }
+    }
+
+    /// To Kafka, with one way of draining forced.
+    pub(crate) fn whole_feed(drain: Drain) -> Self {
+        let plan = Plan { to: To::Kafka(Delivery::Idempotent), shape: Shape::Events, drain };
+        Self::Relay { plan, socket: false }
+    }
+
+    pub(crate) fn all(has_socket: bool, has_debezium: bool) -> Vec<Self> {
+        let mut all = vec![Self::Recvlogical, Self::STREAMING];
+        all.extend(has_socket.then_some(Self::STREAMING_BY_SOCKET));
+        all.push(Self::BY_SQL);
+        for delivery in [Delivery::Transactional, Delivery::Idempotent] {
+            all.extend([Shape::Events, Shape::Rows].map(|shape| Self::to_kafka(delivery, shape)));
+        }
+        all.extend([Drain::Streaming, Drain::Sql].map(Self::whole_feed));
+        if has_debezium {
+            all.extend(Mode::ALL.map(Self::Debezium));
+        }
+        all
+    }
+
+    pub(crate) fn is_limit(&self) -> bool {
+        *self == Self::Recvlogical
+    }
+
+    pub(crate) fn is_to_kafka(&self) -> bool {
+        matches!(self, Self::Relay { plan: Plan { to: To::Kafka(_), .. }, .. })
+    }
+
+    pub(crate) fn is_debezium(&self) -> bool {
+        matches!(self, Self::Debezium(_))
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recvlogical => f.write_str("pg_recvlogical to /dev/null"),
+            Self::Debezium(mode) => write!(f, "Debezium {mode}"),
+            Self::Relay { plan: Plan { to, shape, drain }, socket } => {
+                let way = match drain {
+                    Drain::Auto => "",
+                    Drain::Streaming => ", streaming",
+                    Drain::Sql => ", by SQL",
+                };
+                let socket = if *socket { ", Unix socket" } else { "" };
+                let shape = if *shape == Shape::Events { "outbox" } else { "rows" };
+                match to {
+                    To::Null => write!(f, "relay to null{way}{socket}"),
+                    To::Kafka(delivery) => write!(f, "relay to Kafka {}, {shape}{way}{socket}", delivery.name()),
+                }
+            }
+        }
+    }
+}
+
+impl Serialize for Contender {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_contenders_share_a_name() {
+        let all = Contender::all(true, true);
+        let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), all.len(), "{names:?}");
+        assert!(names.contains("relay to Kafka transactional, outbox"));
+    }
+
+    #[test]
+    fn the_rival_and_the_socket_are_left_out_where_they_are_not_at_hand() {
+        let all = Contender::all(false, false);
+        assert!(all.contains(&Contender::STREAMING) && !all.contains(&Contender::STREAMING_BY_SOCKET));
+        assert!(!all.iter().any(Contender::is_debezium));
+    }
+}
