@@ -385,6 +385,14 @@ pub enum Mismatch {
         /// What the source says.
         detail: String,
     },
+    /// The source is not set up as this feed needs it, or is so no longer: going on would lose changes in silence.
+    #[error("{what}")]
+    SourceUnfit {
+        /// What is not as it must be.
+        what: String,
+        /// How to make it so.
+        remedy: String,
+    },
     /// The publisher has less than the source was told it has: its records or its position were lost.
     #[error(
         "the source was told that everything through {acknowledged} is published, but the publisher has only {published}"
@@ -420,6 +428,7 @@ impl Mismatch {
                 format!("create {topic:?} with {stored} partitions again, or {ANEW}")
             }
             Self::TopicRecreated { .. } | Self::SourceGone { .. } => ANEW.to_owned(),
+            Self::SourceUnfit { remedy, .. } => remedy.clone(),
             Self::SourceBehind { .. } => {
                 format!("check that this is the right database; if it was restored or failed over, {ANEW}")
             }

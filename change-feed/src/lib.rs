@@ -66,6 +66,8 @@ pub use publisher::{PublishError, Publisher};
 pub use relay::{OnRejected, Relay, RelayError, RelayHandle, RelayOptions, RelayState, RelayStatus, Stopped};
 #[cfg(feature = "relay")]
 pub use router::{NoRoute, Router, RowFormat};
+#[cfg(feature = "logical")]
+pub use source::LogicalSource;
 #[cfg(all(feature = "relay", feature = "postgres"))]
 pub use source::PostgresPollSource;
 #[cfg(all(feature = "relay", feature = "sqlite"))]

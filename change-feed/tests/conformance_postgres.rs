@@ -1,4 +1,4 @@
-//! The suite of sources on an outbox of PostgreSQL that is polled, written through the guard.
+//! The suite of sources on an outbox of PostgreSQL, polled and read from the log, written through the guard.
 
 #![cfg(all(feature = "conformance", feature = "postgres"))]
 
@@ -12,27 +12,56 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres};
 use uuid::Uuid;
 
+#[cfg(feature = "logical")]
+#[path = "conformance_postgres/log.rs"]
+mod log;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_polled_outbox_of_postgresql_keeps_the_contract_of_a_source() -> Result<(), NotConforming> {
-    let report = source::run(&Server).await.into_result()?;
+    let report = source::run(&Polled).await.into_result()?;
     // Transaction ids are of the whole server: another database of it is no shorter.
     assert!(report.not_applicable().eq(["position-past-the-end-is-refused"]), "{report}");
     Ok(())
 }
 
-struct Server;
+struct Polled;
 
 #[async_trait]
-impl SourceHarness for Server {
+impl SourceHarness for Polled {
     fn capabilities(&self) -> Capabilities {
         Capabilities::new().concurrent_writers().tells_transactions()
     }
 
     async fn database(&self) -> Result<Box<dyn Database>, HarnessError> {
-        let url = std::env::var("DATABASE_URL").map_err(|_| {
-            "DATABASE_URL is not set: run scripts/test, or eval \"$(scripts/services env)\" after scripts/services up"
-        })?;
-        let server: PgConnectOptions = url.parse()?;
+        Ok(Box::new(PolledCarts(Carts::create("DATABASE_URL").await?)))
+    }
+}
+
+struct PolledCarts(Carts);
+
+#[async_trait]
+impl Database for PolledCarts {
+    async fn source(&self, feed: &FeedName) -> Result<Box<dyn Source>, HarnessError> {
+        let builder = PostgresPollSource::builder(&self.0.url, feed).outbox(guard().outbox_table());
+        Ok(Box::new(builder.connect().await?))
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Writer>, HarnessError> {
+        self.0.begin().await
+    }
+}
+
+/// A database of its own with an aggregate and its outbox.
+struct Carts {
+    name: String,
+    pool: PgPool,
+    url: String,
+}
+
+impl Carts {
+    /// On the server, and as the role, of the URL in this variable of the environment.
+    async fn create(variable: &str) -> Result<Self, HarnessError> {
+        let server = server(variable)?;
         let name = format!("conformance_{}", Uuid::now_v7().simple());
         let mut connection = server.connect().await?;
         connection.execute(AssertSqlSafe(format!("create database {name}"))).await?;
@@ -41,29 +70,25 @@ impl SourceHarness for Server {
         let pool = PgPoolOptions::new().max_connections(6).connect_with(options.clone()).await?;
         pool.execute("create table carts (cart_id uuid primary key, version bigint not null)").await?;
         guard().install(&mut *pool.acquire().await?).await?;
-        Ok(Box::new(Carts { pool, url: options.to_url_lossy().to_string() }))
-    }
-}
-
-fn guard() -> Guard {
-    Guard::new("carts").key("cart_id").outbox("cart_events")
-}
-
-struct Carts {
-    pool: PgPool,
-    url: String,
-}
-
-#[async_trait]
-impl Database for Carts {
-    async fn source(&self, feed: &FeedName) -> Result<Box<dyn Source>, HarnessError> {
-        let builder = PostgresPollSource::builder(&self.url, feed).outbox(guard().outbox_table());
-        Ok(Box::new(builder.connect().await?))
+        Ok(Self { name, pool, url: options.to_url_lossy().to_string() })
     }
 
     async fn begin(&self) -> Result<Box<dyn Writer>, HarnessError> {
         Ok(Box::new(Transaction(self.pool.begin().await?)))
     }
+}
+
+fn server(variable: &str) -> Result<PgConnectOptions, HarnessError> {
+    let url = std::env::var(variable).map_err(|_| {
+        format!(
+            "{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\" after scripts/services up"
+        )
+    })?;
+    Ok(url.parse()?)
+}
+
+fn guard() -> Guard {
+    Guard::new("carts").key("cart_id").outbox("cart_events")
 }
 
 struct Transaction(sqlx::Transaction<'static, Postgres>);

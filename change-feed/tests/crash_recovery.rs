@@ -20,6 +20,16 @@ async fn a_relay_killed_at_random_moments_publishes_each_change_of_sqlite_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_killed_at_random_moments_publishes_each_change_in_the_log_of_postgres_once() {
+    crash::kills(Capture::PostgresLog, Mode::Transactional, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_transactions_a_killed_relay_repeats_and_loses_nothing_in_the_log_of_postgres() {
+    crash::kills(Capture::PostgresLog, Mode::Idempotent, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_transactions_a_killed_relay_repeats_and_loses_nothing_of_postgres() {
     crash::kills(Capture::PostgresPoll, Mode::Idempotent, 6).await;
 }
@@ -35,6 +45,11 @@ async fn one_of_two_relays_on_postgres_is_active_and_the_other_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_relays_on_the_log_of_postgres_is_active_and_the_other_takes_over() {
+    crash::standbys(Capture::PostgresLog, Mode::Transactional, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_relays_on_sqlite_is_active_and_the_other_takes_over() {
     crash::standbys(Capture::Sqlite, Mode::Transactional, 2).await;
 }
@@ -42,6 +57,11 @@ async fn one_of_two_relays_on_sqlite_is_active_and_the_other_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_relay_on_postgres_steps_back_when_it_wakes_up() {
     crash::freezes(Capture::PostgresPoll, Mode::Transactional, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_relay_on_the_log_of_postgres_steps_back_when_it_wakes_up() {
+    crash::freezes(Capture::PostgresLog, Mode::Transactional, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,6 +78,12 @@ async fn a_broker_or_a_database_that_comes_back_finds_the_lag_return_to_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_are_open_while_the_broker_restarts_read_on_when_it_is_back() {
     crash::readers(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_or_a_database_that_comes_back_finds_the_lag_of_its_log_return_to_nothing() {
+    let faults = [Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
+    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

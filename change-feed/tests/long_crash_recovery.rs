@@ -35,6 +35,18 @@ macro_rules! on_each_pair {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn from_the_log_of_postgres_in_transactions() {
+                let ($capture, $mode) = (Capture::PostgresLog, Mode::Transactional);
+                $run.await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn from_the_log_of_postgres_without_transactions() {
+                let ($capture, $mode) = (Capture::PostgresLog, Mode::Idempotent);
+                $run.await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn from_sqlite_in_transactions() {
                 let ($capture, $mode) = (Capture::Sqlite, Mode::Transactional);
                 $run.await;
@@ -59,7 +71,7 @@ on_each_pair! {
 /// A file has no server that goes away.
 fn faults(capture: Capture) -> &'static [Fault] {
     match capture {
-        Capture::PostgresPoll => &EVERY_FAULT,
+        Capture::PostgresPoll | Capture::PostgresLog => &EVERY_FAULT,
         Capture::Sqlite => &EVERY_FAULT[..2],
     }
 }

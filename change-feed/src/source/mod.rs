@@ -22,6 +22,8 @@ use async_trait::async_trait;
 use crate::{Changes, Checkpoint, Position, SourceIdentity};
 
 pub use error::SourceError;
+#[cfg(feature = "logical")]
+pub use logical::LogicalSource;
 pub use memory::{MemoryDatabase, MemoryEvent, MemorySource};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use pace::Wake;

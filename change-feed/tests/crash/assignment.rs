@@ -27,7 +27,18 @@ pub(crate) struct Assignment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Capture {
     PostgresPoll,
+    PostgresLog,
     Sqlite,
+}
+
+impl Capture {
+    /// The variable of the environment with the server's URL: whoever reads the log must be allowed to.
+    pub(crate) fn url_variable(self) -> &'static str {
+        match self {
+            Self::PostgresLog => "ADMIN_DATABASE_URL",
+            Self::PostgresPoll | Self::Sqlite => "DATABASE_URL",
+        }
+    }
 }
 
 /// How the relay publishes to Kafka.
@@ -63,6 +74,7 @@ impl fmt::Display for Capture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PostgresPoll => "PostgreSQL poll",
+            Self::PostgresLog => "PostgreSQL log",
             Self::Sqlite => "SQLite",
         })
     }

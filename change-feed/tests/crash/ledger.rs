@@ -26,7 +26,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Clone)]
 enum Place {
-    Postgres { server: Box<PgConnectOptions>, database: String },
+    Postgres { server: Box<PgConnectOptions>, database: String, has_slot: bool },
     Sqlite { options: Box<SqliteConnectOptions>, url: String },
 }
 
@@ -71,6 +71,15 @@ impl Ledger {
             account_id bigint not null primary key, balance bigint not null default 0, version bigint not null)";
         session.run(tables).await.expect("a new table");
         session.install(&ledger.guard).await;
+        // From before the first event: a slot gives what is written from then on.
+        if let Place::Postgres { database, has_slot: true, .. } = &ledger.place {
+            session
+                .run(&format!("create publication {database} for table account_events"))
+                .await
+                .expect("a publication");
+            let slot = format!("select pg_create_logical_replication_slot('{database}', 'pgoutput')");
+            session.run(&slot).await.expect("a slot");
+        }
         session.begin().await.expect("a transaction");
         for account in 0..accounts {
             ledger.open_account(&mut session, account, 0).await.expect("a new account");
@@ -82,11 +91,17 @@ impl Ledger {
     /// How a relay process reaches it.
     pub(crate) fn url(&self) -> String {
         match &self.place {
-            Place::Postgres { server, database } => {
+            Place::Postgres { server, database, .. } => {
                 server.as_ref().clone().database(database).to_url_lossy().to_string()
             }
             Place::Sqlite { url, .. } => url.clone(),
         }
+    }
+
+    /// What the log is read by, in the database of this URL: both have its name.
+    pub(crate) fn publication_and_slot(url: &str) -> String {
+        let options: PgConnectOptions = url.parse().expect("the URL of a database");
+        options.get_database().expect("a database by its name").to_owned()
     }
 
     pub(crate) fn outbox() -> Outbox {
@@ -95,7 +110,7 @@ impl Ledger {
 
     pub(crate) async fn connect(&self, commits: Commits) -> sqlx::Result<Session> {
         match &self.place {
-            Place::Postgres { server, database } => {
+            Place::Postgres { server, database, .. } => {
                 let answer = match commits {
                     Commits::Durable => "on",
                     Commits::Early => "off",
@@ -140,8 +155,12 @@ impl Ledger {
 
     /// Removes the database. A file goes with its folder.
     pub(crate) async fn remove(&self) {
-        if let Place::Postgres { server, database } = &self.place {
+        if let Place::Postgres { server, database, has_slot } = &self.place {
             let mut connection = server.connect().await.expect("the server answers");
+            if *has_slot {
+                let drop = AssertSqlSafe(format!("select pg_drop_replication_slot('{database}')"));
+                sqlx::raw_sql(drop).execute(&mut connection).await.expect("nobody reads it any more");
+            }
             let drop = AssertSqlSafe(format!("drop database {database} with (force)"));
             sqlx::raw_sql(drop).execute(&mut connection).await.expect("a database of ours");
         }
@@ -151,14 +170,14 @@ impl Ledger {
 impl Place {
     async fn create(capture: Capture, server_url: &str, folder: &Path) -> Self {
         match capture {
-            Capture::PostgresPoll => {
+            Capture::PostgresPoll | Capture::PostgresLog => {
                 let server: PgConnectOptions = server_url.parse().expect("the URL of a server");
                 let server = Box::new(server.disable_statement_logging());
                 let database = format!("crash_{}", Uuid::now_v7().simple());
                 let mut connection = server.connect().await.expect("the server answers");
                 let create = AssertSqlSafe(format!("create database {database}"));
                 sqlx::raw_sql(create).execute(&mut connection).await.expect("a role that creates databases");
-                Self::Postgres { server, database }
+                Self::Postgres { server, database, has_slot: capture == Capture::PostgresLog }
             }
             Capture::Sqlite => {
                 let path = folder.join("ledger.db");

@@ -5,8 +5,8 @@ use std::process::exit;
 use std::time::Duration;
 
 use change_feed::{
-    KafkaPublisher, PostgresPollSource, PublishError, Publisher, Relay, RelayError, RelayHandle, RelayState, Router,
-    Source, SourceError, SqliteOutboxSource,
+    KafkaPublisher, LogicalSource, PostgresPollSource, PublishError, Publisher, Relay, RelayError, RelayHandle,
+    RelayState, Router, Source, SourceError, SqliteOutboxSource,
 };
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -115,6 +115,11 @@ async fn try_connect(assignment: &Assignment) -> Result<Box<dyn Source>, SourceE
     Ok(match assignment.capture {
         Capture::PostgresPoll => {
             Box::new(PostgresPollSource::builder(database_url, feed).outbox(Ledger::outbox()).connect().await?)
+        }
+        Capture::PostgresLog => {
+            let name = Ledger::publication_and_slot(database_url);
+            let builder = LogicalSource::builder(database_url, feed).outbox(Ledger::outbox());
+            Box::new(builder.publication(&name).slot(&name).connect().await?)
         }
         Capture::Sqlite => {
             Box::new(SqliteOutboxSource::builder(database_url, feed).outbox(Ledger::outbox()).connect().await?)

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::assignment::Capture;
+
 /// A PostgreSQL and a Kafka of a test's own, which it may crash. They end when this is dropped.
 pub(crate) struct Servers {
     home: PathBuf,
-    pub(crate) database_url: String,
+    database_url: String,
+    admin_database_url: String,
     pub(crate) brokers: String,
 }
 
@@ -26,7 +29,16 @@ impl Servers {
             let mut values = assignments.filter(|(variable, _)| *variable == name);
             values.next().unwrap_or_else(|| panic!("no {name} in {exports:?}")).1.to_owned()
         };
-        Self { database_url: exported("DATABASE_URL"), brokers: exported("KAFKA_BROKERS"), home }
+        let (database_url, admin_database_url) = (exported("DATABASE_URL"), exported("ADMIN_DATABASE_URL"));
+        Self { database_url, admin_database_url, brokers: exported("KAFKA_BROKERS"), home }
+    }
+
+    /// Of a role that may capture so.
+    pub(crate) fn database_url(&self, capture: Capture) -> &str {
+        match capture {
+            Capture::PostgresLog => &self.admin_database_url,
+            Capture::PostgresPoll | Capture::Sqlite => &self.database_url,
+        }
     }
 
     /// `stop`, `kill` or `start` of `postgres` or `kafka`.

@@ -121,6 +121,21 @@ pub(in crate::source) async fn store(
     server.answer(still.bind(feed).bind(generation).fetch_one(connection)).await
 }
 
+/// Forgets the feed.
+#[cfg(feature = "logical")]
+pub(in crate::source) async fn forget(
+    server: &Server,
+    connection: &mut PgConnection,
+    feed: &FeedName,
+) -> Result<(), SourceError> {
+    let exists = sqlx::query_scalar("select to_regclass('change_feed.feeds') is not null");
+    if server.answer(exists.fetch_one(&mut *connection)).await? {
+        let forget = sqlx::query("delete from change_feed.feeds where feed = $1").bind(feed.as_str());
+        server.answer(forget.execute(connection)).await?;
+    }
+    Ok(())
+}
+
 fn read(json: &str) -> Result<Checkpoint, SourceError> {
     serde_json::from_str(json).map_err(|error| SourceError::Fatal {
         what: "the checkpoint in change_feed.feeds is not one that this version of change-feed can read".to_owned(),

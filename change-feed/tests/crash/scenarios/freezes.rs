@@ -21,7 +21,7 @@ const SLEEP: Duration = Duration::from_secs(12);
 /// PostgreSQL ends the silent session and the standby takes over; the one that wakes up is fenced, or stands by. On
 /// SQLite the lock stays with the sleeper, nobody takes over, and it goes on where it was.
 pub(crate) async fn freezes(capture: Capture, mode: Mode, count: u32) {
-    let (database_url, brokers) = (shared("DATABASE_URL"), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let (mut active, mut standby) = (world.relay(), world.relay());
@@ -34,7 +34,7 @@ pub(crate) async fn freezes(capture: Capture, mode: Mode, count: u32) {
         world.some_time(REIGN_MAX_MS).await;
         active.freeze();
         match capture {
-            Capture::PostgresPoll => {
+            Capture::PostgresPoll | Capture::PostgresLog => {
                 fenced += u32::from(standby_takes_over(&mut world, &mut active, &mut standby).await);
                 (active, standby) = (standby, active);
             }

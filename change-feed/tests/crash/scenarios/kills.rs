@@ -19,7 +19,7 @@ const LIFE_MAX_MS: u64 = 1_500;
 /// L, P and O hold always, D with transactions. A: what a killed relay leaves behind, once its open transaction is
 /// decided, holds no transaction in part.
 pub(crate) async fn kills(capture: Capture, mode: Mode, count: u32) {
-    let (database_url, brokers) = (shared("DATABASE_URL"), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let mut killed_while = BTreeMap::new();

@@ -43,7 +43,7 @@ impl fmt::Display for Fault {
 /// returns to 0 with nobody's help (V); orders go on while the broker is away.
 pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], rounds: u32) {
     let servers = Servers::start(&format!("crash-{capture:?}-{mode:?}").to_lowercase()).await;
-    let mut world = World::new(capture, mode, &servers.database_url, &servers.brokers).await;
+    let mut world = World::new(capture, mode, servers.database_url(capture), &servers.brokers).await;
     let load = world.load();
     let mut relay = world.relay();
     world.catch_up(&[&relay]).await;

@@ -38,7 +38,8 @@ struct Reading {
 /// is back, with nobody's help (V).
 pub(crate) async fn readers(rounds: u32) {
     let servers = Servers::start("crash-readers").await;
-    let mut world = World::new(Capture::Sqlite, Mode::Transactional, &servers.database_url, &servers.brokers).await;
+    let mut world =
+        World::new(Capture::Sqlite, Mode::Transactional, servers.database_url(Capture::Sqlite), &servers.brokers).await;
     let load = world.load();
     let mut relay = world.relay();
     world.catch_up(&[&relay]).await;

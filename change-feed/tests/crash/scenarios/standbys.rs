@@ -12,7 +12,7 @@ const REIGN_MAX_MS: u64 = 1_000;
 
 /// Of two relays one is active and one stands by; the active one is killed so often, and the other takes over.
 pub(crate) async fn standbys(capture: Capture, mode: Mode, count: u32) {
-    let (database_url, brokers) = (shared("DATABASE_URL"), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let mut relays = [world.relay(), world.relay()];

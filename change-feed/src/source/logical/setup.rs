@@ -1,0 +1,228 @@
+//! What a feed needs on its server: looked at, and made where that is wanted.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use super::captures::{Captures, TableName, quoted};
+use super::facts::{PublicationFacts, ServerFacts, SlotFacts, TableFacts};
+use super::replication::{ConnectOptions, NewSlot, ReplicationConnection, ReplicationError};
+use super::requirements::{
+    check_publication, check_server, check_slot, check_tables, create_publication, missing_tables, unfit,
+};
+use crate::source::postgres::Server;
+use crate::source::postgres::election::SIGN_OF_LIFE_INTERVAL;
+use crate::{FeedName, SourceError};
+
+/// A feed, and what it needs on its server.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) server: Server,
+    pub(super) replication: ConnectOptions,
+    pub(super) feed: FeedName,
+    pub(super) captures: Captures,
+    pub(super) publication: String,
+    pub(super) slot: String,
+    /// Whether publication and slot are made where they are missing.
+    pub(super) creates: bool,
+    /// Whether the slot is made to survive a fail-over.
+    pub(super) failover: bool,
+}
+
+impl Setup {
+    /// What the server's sessions of this feed are called.
+    pub(super) fn application_name(feed: &FeedName) -> String {
+        format!("change-feed {feed}")
+    }
+
+    /// The server can be captured from, and everything but the slot is as it must be, or will be made so.
+    pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<ServerFacts, SourceError> {
+        let facts = ServerFacts::ask(&self.server, connection).await?;
+        check_server(&facts)?;
+        self.check_tables(connection).await?;
+        let publication = self.publication_facts(connection, &facts).await?;
+        match &publication {
+            None if self.creates => {}
+            Some(found) if self.creates && self.is_own(found) && !missing_tables(&self.captures, found).is_empty() => {}
+            found => check_publication(&self.publication, &self.captures, found.as_ref())?,
+        }
+        Ok(facts)
+    }
+
+    /// Makes the publication, or adds to it what it lacks, where that is wanted.
+    pub(super) async fn make_publication(
+        &self,
+        connection: &mut PgConnection,
+        facts: &ServerFacts,
+    ) -> Result<(), SourceError> {
+        if self.creates {
+            let name = quoted(&self.publication);
+            match self.publication_facts(connection, facts).await? {
+                None => {
+                    let comment = self.comment().replace('\'', "''");
+                    let create = create_publication(&name, &self.captures);
+                    self.own(connection, &format!("{create} comment on publication {name} is '{comment}';")).await?;
+                    tracing::info!(target: "change_feed::source", feed = %self.feed, publication = name, "created");
+                }
+                Some(found) if self.is_own(&found) => {
+                    let missing = missing_tables(&self.captures, &found);
+                    let tables: Vec<_> = missing.iter().map(TableName::quoted).collect();
+                    if !tables.is_empty() {
+                        let tables = tables.join(", ");
+                        self.own(connection, &format!("alter publication {name} add table {tables};")).await?;
+                        tracing::info!(target: "change_feed::source", feed = %self.feed, tables, "added to the publication");
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let publication = self.publication_facts(connection, facts).await?;
+        check_publication(&self.publication, &self.captures, publication.as_ref())
+    }
+
+    /// Makes the slot of a new feed, where that is wanted. The slot of a feed that has a position is never made anew: what
+    /// was written since would be missing.
+    pub(super) async fn make_slot(
+        &self,
+        connection: &mut PgConnection,
+        facts: &ServerFacts,
+        is_new: bool,
+    ) -> Result<(), SourceError> {
+        match self.slot_facts(connection, facts).await? {
+            Some(slot) => return check_slot(&self.slot, facts, &slot),
+            None if !is_new => return Ok(()),
+            None if !self.creates => {
+                let name = quoted(&self.slot);
+                return Err(unfit(
+                    format!("there is no replication slot {name}"),
+                    format!(
+                        "run: select pg_create_logical_replication_slot('{}', 'pgoutput'); or let the feed create it: what \
+                         is written from then on is in the feed",
+                        self.slot
+                    ),
+                ));
+            }
+            None => {}
+        }
+        tracing::info!(
+            target: "change_feed::source", feed = %self.feed, slot = self.slot,
+            "creating the replication slot, which waits for the transactions that are running"
+        );
+        let made = async {
+            let mut replication = ReplicationConnection::connect(&self.replication).await?;
+            let slot = NewSlot::new(&self.slot).failover(self.failover);
+            let made = replication.create_slot(&slot).await;
+            replication.close().await;
+            made
+        };
+        let mut made = std::pin::pin!(made);
+        let made = loop {
+            tokio::select! {
+                made = &mut made => break made.map_err(judge)?,
+                // The session that holds the election must not be silent meanwhile.
+                () = tokio::time::sleep(SIGN_OF_LIFE_INTERVAL) => {
+                    let sign = sqlx::query("select 1");
+                    self.server.answer(connection.execute(sign)).await?;
+                }
+            }
+        };
+        let from = made.consistent_point;
+        tracing::info!(target: "change_feed::source", feed = %self.feed, slot = self.slot, %from, "created");
+        Ok(())
+    }
+
+    /// Drops the publication if this feed has made it.
+    pub(super) async fn drop_publication(
+        &self,
+        connection: &mut PgConnection,
+        facts: &ServerFacts,
+    ) -> Result<(), SourceError> {
+        match self.publication_facts(connection, facts).await? {
+            Some(found) if self.is_own(&found) => {
+                self.own(connection, &format!("drop publication {};", quoted(&self.publication))).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether everything still is as it must be.
+    pub(super) async fn check_again(
+        &self,
+        connection: &mut PgConnection,
+        facts: &ServerFacts,
+    ) -> Result<Option<SlotFacts>, SourceError> {
+        self.check_tables(connection).await?;
+        let publication = self.publication_facts(connection, facts).await?;
+        check_publication(&self.publication, &self.captures, publication.as_ref())?;
+        self.slot_facts(connection, facts).await
+    }
+
+    pub(super) async fn slot_facts(
+        &self,
+        connection: &mut PgConnection,
+        facts: &ServerFacts,
+    ) -> Result<Option<SlotFacts>, SourceError> {
+        SlotFacts::ask(&self.server, connection, facts.version, &self.slot).await
+    }
+
+    async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
+        let tables = TableFacts::ask(&self.server, connection, &self.captures.published()).await?;
+        check_tables(&self.captures, &tables)
+    }
+
+    async fn publication_facts(
+        &self,
+        connection: &mut PgConnection,
+        facts: &ServerFacts,
+    ) -> Result<Option<PublicationFacts>, SourceError> {
+        PublicationFacts::ask(&self.server, connection, facts.version, &self.publication).await
+    }
+
+    /// The comment that marks a publication as this feed's own: others are not altered.
+    fn comment(&self) -> String {
+        format!("made by the change feed {}", self.feed)
+    }
+
+    fn is_own(&self, publication: &PublicationFacts) -> bool {
+        publication.comment.as_deref() == Some(&self.comment())
+    }
+
+    /// Runs what only the tables' owner may.
+    async fn own(&self, connection: &mut PgConnection, script: &str) -> Result<(), SourceError> {
+        let run = async { Ok(connection.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned()))).await) };
+        match self.server.answer(run).await? {
+            Ok(_) => Ok(()),
+            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("42501") => Err(unfit(
+                format!("the feed's role may not alter its publication ({refusal})"),
+                format!("let the tables' owner run: {script}"),
+            )),
+            Err(other) => self.server.answer(async { Err(other) }).await,
+        }
+    }
+}
+
+/// What an error of the replication protocol means for the feed.
+pub(super) fn judge(error: ReplicationError) -> SourceError {
+    let said = error.server_error().map_or_else(|| error.to_string(), ToString::to_string);
+    match &error {
+        ReplicationError::Denied(_) => {
+            unfit(said, "let an administrator give the feed's role the attribute REPLICATION")
+        }
+        ReplicationError::PublicationMissing(_) | ReplicationError::SlotMissing(_) => {
+            unfit(said, "somebody dropped what the feed reads: start the feed anew under a new name")
+        }
+        ReplicationError::Prerequisite(_) => {
+            unfit(said, "mend what the server says; if the slot was invalidated, start a feed under a new name")
+        }
+        ReplicationError::Authentication { .. } | ReplicationError::Tls { .. } | ReplicationError::Unusable(_) => {
+            SourceError::Fatal {
+                what: "the database refused the feed".to_owned(),
+                remedy:
+                    "mend the database's URL, the role's password or the server's pg_hba.conf (the feed's role must \
+                         be let in for replication too)"
+                        .to_owned(),
+                source: Some(Box::new(error)),
+            }
+        }
+        _ => SourceError::transient(error),
+    }
+}

@@ -1,0 +1,150 @@
+//! The tables whose rows the log carries, as it last showed them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::CaptureFault;
+use super::captures::Captures;
+use super::outbox_rows::OutboxRows;
+use super::pgoutput::{OldTuple, Relation, ReplicaIdentity, Tuple};
+use crate::row::{BeforeImage, Cell, Column, Row, Table};
+
+/// The tables whose rows the log carries, as it last showed them.
+#[derive(Debug)]
+pub(super) struct Tables {
+    captures: Captures,
+    shown: HashMap<u32, Shown>,
+    /// The keys of tables whose replica identity does not tell it, by the tables' object ids.
+    keys: HashMap<u32, Vec<String>>,
+}
+
+/// A table, by what is done with its rows.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// Its new rows are events.
+    Outbox(OutboxRows),
+    /// The changes of its rows are captured.
+    Rows(TableRows),
+    /// It is published, and not for this feed.
+    Ignored,
+}
+
+/// What came of showing a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Learned {
+    Shape,
+    /// The log marks every column of the table with this object id as its key: ask the catalogue, and show it again.
+    NeedsKey(u32),
+}
+
+impl Tables {
+    pub(super) fn new(captures: Captures) -> Self {
+        Self { captures, shown: HashMap::new(), keys: HashMap::new() }
+    }
+
+    /// The columns that the catalogue has as the key of a table.
+    pub(super) fn learn_key(&mut self, oid: u32, columns: Vec<String>) {
+        self.keys.insert(oid, columns);
+    }
+
+    /// Learns the shape of a table.
+    pub(super) fn show(&mut self, relation: &Relation) -> Result<Learned, CaptureFault> {
+        let Relation { oid, schema, name, .. } = relation;
+        let shown = if let Some(outbox) = self.captures.outbox(schema, name) {
+            Shown::Outbox(OutboxRows::of(relation, outbox)?)
+        } else if self.captures.has_rows_of(schema, name) {
+            let key = match relation.replica_identity {
+                ReplicaIdentity::Full => match self.keys.remove(oid) {
+                    Some(key) => Some(key),
+                    None => return Ok(Learned::NeedsKey(*oid)),
+                },
+                _ => None,
+            };
+            Shown::Rows(TableRows::of(relation, key.as_deref())?)
+        } else {
+            Shown::Ignored
+        };
+        self.shown.insert(*oid, shown);
+        Ok(Learned::Shape)
+    }
+
+    pub(super) fn get(&mut self, oid: u32) -> Result<&mut Shown, CaptureFault> {
+        self.shown.get_mut(&oid).ok_or(CaptureFault::Order("a row of a table that it has not described"))
+    }
+}
+
+/// A captured table in one shape.
+#[derive(Debug, Clone)]
+pub(super) struct TableRows {
+    pub(super) table: Arc<Table>,
+}
+
+impl TableRows {
+    /// `key` names the columns of the key where the log marks all of them.
+    fn of(relation: &Relation, key: Option<&[String]>) -> Result<Self, CaptureFault> {
+        let is_key = |column: &super::pgoutput::Column| match key {
+            Some(key) => key.contains(&column.name),
+            None => column.is_key,
+        };
+        let columns = relation.columns.iter().map(|column| match is_key(column) {
+            true => Column::key(column.name.as_str(), column.type_oid),
+            false => Column::new(column.name.as_str(), column.type_oid),
+        });
+        let table = Table::new(&relation.schema, &relation.name, columns);
+        let found = table.key_columns().count();
+        if found == 0 || key.is_some_and(|key| key.len() != found) {
+            return Err(CaptureFault::NoKey { table: table.qualified_name().to_owned() });
+        }
+        Ok(Self { table: Arc::new(table) })
+    }
+
+    pub(super) fn row(&self, tuple: Tuple<'_>, frame: &Bytes) -> Result<Row, CaptureFault> {
+        if tuple.len() != self.table.columns().len() {
+            return Err(CaptureFault::Order("a row that has not the columns of its table"));
+        }
+        let fault = |source| CaptureFault::Row { table: self.table.qualified_name().to_owned(), source };
+        Row::from_tuple_data(frame.slice_ref(tuple.as_bytes())).map_err(fault)
+    }
+
+    pub(super) fn before(&self, old: OldTuple<'_>, frame: &Bytes) -> Result<BeforeImage, CaptureFault> {
+        match old {
+            OldTuple::Key(tuple) => Ok(BeforeImage::Key(self.row(tuple, frame)?)),
+            OldTuple::Row(tuple) => Ok(BeforeImage::Full(self.row(tuple, frame)?)),
+        }
+    }
+
+    /// The row after an update, with what did not change and the log carries only of the row before.
+    pub(super) fn after(
+        &self,
+        new: Tuple<'_>,
+        before: Option<&BeforeImage>,
+        frame: &Bytes,
+    ) -> Result<Row, CaptureFault> {
+        let after = self.row(new, frame)?;
+        let Some(before) = before else {
+            return Ok(after);
+        };
+        if !after.cells().any(|cell| cell == Cell::Unchanged) {
+            return Ok(after);
+        }
+        let whole = matches!(before, BeforeImage::Full(_));
+        let columns = self.table.columns().iter().zip(after.cells().zip(before.row().cells()));
+        let filled = columns.map(|(column, (now, before))| match now {
+            Cell::Unchanged if whole || column.is_key => before,
+            now => now,
+        });
+        let fault = |source| CaptureFault::Row { table: self.table.qualified_name().to_owned(), source };
+        Row::from_cells(filled).map_err(fault)
+    }
+
+    /// Whether the two rows have another key. A value that did not change is the same.
+    pub(super) fn key_differs(&self, before: &Row, after: &Row) -> bool {
+        let cells = self.table.columns().iter().zip(before.cells().zip(after.cells()));
+        cells
+            .filter(|(column, _)| column.is_key)
+            .any(|(_, (before, after))| before != after && before != Cell::Unchanged && after != Cell::Unchanged)
+    }
+}

@@ -1,0 +1,11 @@
+//! A source on the log of a real PostgreSQL.
+
+mod clean_up;
+mod closed;
+mod election;
+mod events;
+mod idle;
+mod large;
+mod restart;
+mod rows;
+mod world;

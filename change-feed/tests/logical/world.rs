@@ -1,0 +1,247 @@
+//! A database of a test's own, and what tests ask of a source.
+
+use std::time::Duration;
+
+use change_feed::outbox::Outbox;
+use change_feed::source::logical::LogicalSourceBuilder;
+use change_feed::{
+    Change, Changes, Checkpoint, Content, Epoch, EventRecord, FeedIdentity, FeedName, LogicalSource, Position,
+    PublisherIdentity, Source, SourceError,
+};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use uuid::Uuid;
+
+/// Longer than anything takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A database of a test's own, a feed of it, and the publication and slot of that.
+pub(crate) struct World {
+    pub(crate) pool: PgPool,
+    pub(crate) options: PgConnectOptions,
+    /// Names the feed, the publication and the slot.
+    pub(crate) feed: FeedName,
+}
+
+/// The URL that a test runs with.
+pub(crate) fn required(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\""))
+}
+
+pub(crate) fn outbox() -> Outbox {
+    Outbox::new("order_events", "order_id").event_type_format("order.", ".v1")
+}
+
+impl World {
+    /// A new database with an outbox, by a role that may replicate.
+    pub(crate) async fn new() -> Self {
+        Self::on(&required("ADMIN_DATABASE_URL")).await
+    }
+
+    pub(crate) async fn on(url: &str) -> Self {
+        let server: PgConnectOptions = url.parse().expect("the URL of a server");
+        let name = format!("logical_{}", Uuid::now_v7().simple());
+        let mut connection = server.connect().await.expect("the server answers");
+        connection
+            .execute(AssertSqlSafe(format!("create database {name}")))
+            .await
+            .expect("a role that creates databases");
+        let options = server.database(&name).disable_statement_logging();
+        let pool = PgPoolOptions::new().max_connections(8).connect_with(options.clone()).await.expect("a new database");
+        pool.execute(sqlx::raw_sql(OUTBOX)).await.expect("a new table");
+        Self { pool, options, feed: FeedName::new(name).expect("a short name") }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.options.to_url_lossy().to_string()
+    }
+
+    /// Of the outbox, and making what it needs.
+    pub(crate) fn builder(&self) -> LogicalSourceBuilder {
+        self.bare().outbox(outbox())
+    }
+
+    /// Of nothing yet, and making what it needs.
+    pub(crate) fn bare(&self) -> LogicalSourceBuilder {
+        LogicalSource::builder(&self.url(), &self.feed).create(true)
+    }
+
+    /// A source of the outbox that is elected and started.
+    pub(crate) async fn started(&self, after: &Position) -> LogicalSource {
+        started(self.builder(), after).await
+    }
+
+    pub(crate) async fn run(&self, script: &str) {
+        self.pool.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned()))).await.expect(script);
+    }
+
+    pub(crate) async fn text(&self, query: &str) -> Option<String> {
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.expect(query)
+    }
+
+    /// Appends an event in a transaction of its own.
+    pub(crate) async fn append(&self, order: &str, version: i64) {
+        append(&mut self.pool.acquire().await.expect("a connection"), order, version).await;
+    }
+
+    /// A checkpoint of this feed, as its relay would acknowledge it.
+    pub(crate) async fn checkpoint(&self, source: &LogicalSource, position: Position) -> Checkpoint {
+        let elected = source.elect().await.expect("it is elected");
+        let publisher = PublisherIdentity::new("test", "nowhere");
+        Checkpoint::new(FeedIdentity::new(self.feed.clone(), Epoch::FIRST, elected.identity, publisher), position)
+    }
+
+    pub(crate) async fn acknowledge(&self, source: &LogicalSource, position: Position) {
+        let checkpoint = self.checkpoint(source, position).await;
+        source.acknowledge(&checkpoint).await.expect("it is elected");
+    }
+
+    /// A column of the slot.
+    pub(crate) async fn slot(&self, column: &str) -> Option<String> {
+        self.text(&format!(
+            "select (select {column}::text from pg_replication_slots where slot_name = '{}')",
+            self.feed
+        ))
+        .await
+    }
+
+    pub(crate) async fn until(&self, query: &str) {
+        let holds = format!("select ({query})::text");
+        let wait = async {
+            while self.text(&holds).await.as_deref() != Some("true") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {query}"));
+    }
+
+    async fn clean_up(options: PgConnectOptions) -> Result<(), sqlx::Error> {
+        let database = options.get_database().unwrap_or_default().to_owned();
+        let mut admin = options.database("postgres").connect().await?;
+        let end = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = $1 and active";
+        let drop =
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1 and not active";
+        let left = "select count(*) from pg_replication_slots where database = $1";
+        loop {
+            sqlx::query(end).bind(&database).execute(&mut admin).await?;
+            // Somebody else may have dropped it, or taken it, meanwhile.
+            let _ = sqlx::query(drop).bind(&database).execute(&mut admin).await;
+            let left: i64 = sqlx::query_scalar(left).bind(&database).fetch_one(&mut admin).await?;
+            if left == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        admin.execute(AssertSqlSafe(format!("drop database if exists {database} with (force)"))).await?;
+        admin.close().await
+    }
+}
+
+impl Drop for World {
+    /// A slot that is left behind would hold back the server's log for ever.
+    fn drop(&mut self) {
+        let options = self.options.clone();
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let limited = async { tokio::time::timeout(PATIENCE, Self::clean_up(options)).await };
+            runtime.block_on(limited).map_err(std::io::Error::other)?.map_err(std::io::Error::other)
+        });
+        if let Ok(Err(error)) = cleaning.join() {
+            eprintln!("a slot or a database is left behind: {error}");
+        }
+    }
+}
+
+pub(crate) async fn append(connection: &mut PgConnection, order: &str, version: i64) {
+    sqlx::query("insert into order_events (order_id, version) values ($1, $2)")
+        .bind(order)
+        .bind(version)
+        .execute(connection)
+        .await
+        .expect("an event");
+}
+
+pub(crate) async fn started(builder: LogicalSourceBuilder, after: &Position) -> LogicalSource {
+    let source = builder.connect().await.expect("a server with what the feed needs");
+    source.elect().await.expect("nobody else is elected");
+    source.start(after).await.expect("a position of this database");
+    source
+}
+
+/// Reads until there are so many changes and the last run is complete.
+pub(crate) async fn read(source: &LogicalSource, count: usize) -> Vec<Changes> {
+    let mut runs: Vec<Changes> = Vec::new();
+    let reading = async {
+        while changes(&runs).len() < count || runs.last().is_none_or(|run| run.end.position().is_none()) {
+            runs.push(source.next().await.expect("the server answers"));
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, reading).await.is_ok();
+    assert!(in_time, "only {} of {count} changes came", changes(&runs).len());
+    assert_eq!(changes(&runs).len(), count);
+    runs
+}
+
+/// Reads what can't be given.
+pub(crate) async fn refusal(source: &LogicalSource) -> SourceError {
+    let reading = async {
+        loop {
+            if let Err(error) = source.next().await {
+                return error;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("an error")
+}
+
+pub(crate) fn changes(runs: &[Changes]) -> Vec<Change> {
+    runs.iter().flat_map(|run| run.changes.clone()).collect()
+}
+
+/// The last complete end.
+pub(crate) fn end(runs: &[Changes]) -> Position {
+    runs.iter().rev().find_map(|run| run.end.position()).expect("a complete end").clone()
+}
+
+pub(crate) fn event(change: &Change) -> &EventRecord {
+    let Content::Event(event) = &change.content else { panic!("no event: {change:?}") };
+    event
+}
+
+/// Key and version of each.
+pub(crate) fn versions(runs: &[Changes]) -> Vec<(String, u64)> {
+    changes(runs).iter().map(event).map(|event| (event.key.to_string(), event.version)).collect()
+}
+
+pub(crate) fn version(order: &str, version: u64) -> (String, u64) {
+    (order.to_owned(), version)
+}
+
+/// The text that a relay's operator sees of an error, with its causes and the remedy.
+pub(crate) fn text(error: &SourceError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    if let SourceError::Closed(mismatch) = error {
+        text.push_str(&format!("; {}", mismatch.remedy()));
+    }
+    text
+}
+
+/// The columns that the guard makes.
+const OUTBOX: &str = "
+create table order_events (
+    sequence bigint primary key generated always as identity,
+    event_id uuid not null default gen_random_uuid(),
+    order_id text not null,
+    version bigint not null,
+    event_type text not null default 'changed',
+    payload json not null default '{}',
+    occurred_at timestamptz not null default clock_timestamp(),
+    traceparent text,
+    transaction_id xid8 not null default pg_current_xact_id());
+";
