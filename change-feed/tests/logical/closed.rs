@@ -7,7 +7,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
 
-use crate::world::{World, end, read, refusal, required, started, text};
+use crate::shared_server::required;
+use crate::world::{World, end, read, refusal, started, text};
 
 /// What starting it comes to.
 async fn start(builder: LogicalSourceBuilder, after: &Position) -> Result<LogicalSource, SourceError> {

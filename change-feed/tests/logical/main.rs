@@ -8,4 +8,5 @@ mod idle;
 mod large;
 mod restart;
 mod rows;
+mod shared_server;
 mod world;

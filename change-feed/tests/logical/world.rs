@@ -23,22 +23,12 @@ pub(crate) struct World {
     pub(crate) feed: FeedName,
 }
 
-/// The URL that a test runs with.
-pub(crate) fn required(variable: &str) -> String {
-    std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\""))
-}
-
 pub(crate) fn outbox() -> Outbox {
     Outbox::new("order_events", "order_id").event_type_format("order.", ".v1")
 }
 
 impl World {
-    /// A new database with an outbox, by a role that may replicate.
-    pub(crate) async fn new() -> Self {
-        Self::on(&required("ADMIN_DATABASE_URL")).await
-    }
-
+    /// A new database with an outbox on the server of `url`, by a role that may replicate.
     pub(crate) async fn on(url: &str) -> Self {
         let server: PgConnectOptions = url.parse().expect("the URL of a server");
         let name = format!("logical_{}", Uuid::now_v7().simple());
@@ -95,25 +85,6 @@ impl World {
     pub(crate) async fn acknowledge(&self, source: &LogicalSource, position: Position) {
         let checkpoint = self.checkpoint(source, position).await;
         source.acknowledge(&checkpoint).await.expect("it is elected");
-    }
-
-    /// A column of the slot.
-    pub(crate) async fn slot(&self, column: &str) -> Option<String> {
-        self.text(&format!(
-            "select (select {column}::text from pg_replication_slots where slot_name = '{}')",
-            self.feed
-        ))
-        .await
-    }
-
-    pub(crate) async fn until(&self, query: &str) {
-        let holds = format!("select ({query})::text");
-        let wait = async {
-            while self.text(&holds).await.as_deref() != Some("true") {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {query}"));
     }
 
     async fn clean_up(options: PgConnectOptions) -> Result<(), sqlx::Error> {

@@ -82,7 +82,7 @@ fn phantoms(given: &[Version], history: &[Version]) -> usize {
 /// Crashes the server again and again under load, and counts: given, lost, doubled, phantoms of ours, phantoms of a naive poller.
 async fn crashes(name: &str, synchronous_commit: &'static str) -> [usize; 5] {
     let instance = Instance::start(name);
-    let world = World::on(instance.url()).await;
+    let world = World::on(instance.url("DATABASE_URL")).await;
     let carts = world.carts(WRITERS).await;
     let source = world.started(&Position::ORIGIN).await;
     let mut ours = Reader { source, position: Position::ORIGIN, given: Vec::new() };

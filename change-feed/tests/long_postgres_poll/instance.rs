@@ -1,8 +1,10 @@
 //! A PostgreSQL of a test's own, which may be crashed.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// A PostgreSQL of a test's own; it ends and its data goes when this is dropped.
 pub(crate) struct Instance {
@@ -29,9 +31,9 @@ impl Instance {
         instance
     }
 
-    /// The URL of the role that owns databases.
-    pub(crate) fn url(&self) -> &str {
-        &self.environment["DATABASE_URL"]
+    /// A URL that `scripts/services` exports: `DATABASE_URL` of the role that owns databases, or `ADMIN_DATABASE_URL`.
+    pub(crate) fn url(&self, variable: &str) -> &str {
+        &self.environment[variable]
     }
 
     /// Ends the server at once and starts it again: what was not on its disk is gone.
@@ -46,14 +48,38 @@ impl Instance {
         let done = tokio::task::spawn_blocking(move || services(&home, &[command, "postgres"]));
         done.await.expect("the server obeys");
     }
+}
 
-    /// The server's own program.
-    pub(crate) fn program(&self) -> &Path {
-        &self.program
+/// The server as a standby that waits for the log of a primary; ended when this is dropped.
+pub(crate) struct Standby {
+    server: Child,
+    signal: PathBuf,
+}
+
+impl Standby {
+    /// On the data of a server that was stopped, as the user who owns them.
+    pub(crate) fn start(instance: &Instance, port: u16) -> Self {
+        let data = instance.home.join("postgres/data");
+        let owner = std::fs::metadata(&data).expect("the data");
+        let signal = data.join("standby.signal");
+        std::fs::write(&signal, "").expect("the sign of a standby");
+        std::os::unix::fs::chown(&signal, Some(owner.uid()), Some(owner.gid())).expect("the owner of the data");
+        let mut server = Command::new(&instance.program);
+        server.arg("-D").arg(&data).args(["-c", &format!("port={port}"), "-c", "unix_socket_directories="]);
+        server.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+        if owner.uid() != std::fs::metadata("/proc/self").expect("this process").uid() {
+            server.uid(owner.uid()).gid(owner.gid());
+        }
+        Self { server: server.spawn().expect("the server"), signal }
     }
+}
 
-    pub(crate) fn data(&self) -> PathBuf {
-        self.home.join("postgres/data")
+impl Drop for Standby {
+    fn drop(&mut self) {
+        // SIGINT is the fast shutdown; the server ends its own children.
+        let _: std::io::Result<_> = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
+        let _: std::io::Result<_> = self.server.wait();
+        let _: std::io::Result<_> = std::fs::remove_file(&self.signal);
     }
 }
 
