@@ -3,7 +3,8 @@
 //! `cargo bench -p benches --bench slot_drain` on the servers of `scripts/services env`; needs a role that may make
 //! databases and slots (`ADMIN_DATABASE_URL`), and `pg_recvlogical` in `PG_BIN` or the path. For transactions of 1, 10 and
 //! 1,000 rows of an outbox, about 400 bytes each, a backlog is written once and copied slots of it are drained by each
-//! way in turn, the order rotated; printed are the medians and what they are of `pg_recvlogical`'s over TCP.
+//! way in turn, the order rotated; printed are the medians and what they are of `pg_recvlogical`'s over TCP. The CPU seconds
+//! of both sides show what a loaded machine hides.
 //!
 //! `SLOT_DRAIN_ROWS` (default 300000) and `SLOT_DRAIN_ROUNDS` (default 3) change the size; arguments choose ways by a part
 //! of their name.
@@ -79,6 +80,14 @@ impl Way {
     }
 }
 
+impl Way {
+    fn route(self) -> Route {
+        match self {
+            Self::PgRecvlogical(route) | Self::Stream(route) | Self::Peek(_, route) => route,
+        }
+    }
+}
+
 impl Route {
     fn name(self) -> &'static str {
         match self {
@@ -92,8 +101,10 @@ impl Route {
 #[derive(Debug, Clone, Copy)]
 struct Taken {
     wall: Duration,
-    /// Of this process; `None` for another's.
-    cpu: Option<Duration>,
+    /// Of the client: this process, or the one that it started.
+    client_cpu: Duration,
+    /// Of the server's process that served it; zero where the server doesn't run on this machine.
+    server_cpu: Duration,
 }
 
 /// For each way, what its runs took.
@@ -117,32 +128,34 @@ async fn measure(
 }
 
 async fn drain(server: &Server, backlog: &Backlog, slot: &str, way: Way) -> Result<Taken, Failure> {
-    let began = Instant::now();
-    let cpu_before = own_cpu();
+    let own = std::process::id();
+    let (began, client_before) = (Instant::now(), cpu_of(own) + cpu_of_ended_children(own));
+    let server_before = cpu_of_ended_children(server.process);
+    let (url, slot, end) = (server.url(way.route()), slot.to_owned(), backlog.end);
     match way {
-        Way::PgRecvlogical(route) => {
-            pg_recvlogical(server, backlog, slot, route)?;
-            return Ok(Taken { wall: began.elapsed(), cpu: None });
-        }
-        Way::Stream(route) => {
-            let (url, slot, end) = (server.url(route), slot.to_owned(), backlog.end);
-            let drained = tokio::spawn(async move { stream(&url, &slot, end).await }).await??;
-            backlog.check(drained)?;
-        }
-        Way::Peek(changes, route) => {
-            let (url, slot, end) = (server.url(route), slot.to_owned(), backlog.end);
-            let drained = tokio::spawn(async move { peek(&url, &slot, changes, end).await }).await??;
-            backlog.check(drained)?;
+        Way::PgRecvlogical(_) => pg_recvlogical(&url, &slot, end)?,
+        Way::Stream(_) => backlog.check(tokio::spawn(async move { stream(&url, &slot, end).await }).await??)?,
+        Way::Peek(changes, _) => {
+            backlog.check(tokio::spawn(async move { peek(&url, &slot, changes, end).await }).await??)?;
         }
     }
-    Ok(Taken { wall: began.elapsed(), cpu: Some(own_cpu().saturating_sub(cpu_before)) })
+    let wall = began.elapsed();
+    let client_cpu = (cpu_of(own) + cpu_of_ended_children(own)).saturating_sub(client_before);
+    // The server counts a process when it has ended.
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut server_cpu = Duration::ZERO;
+    while server_cpu.is_zero() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server_cpu = cpu_of_ended_children(server.process).saturating_sub(server_before);
+    }
+    Ok(Taken { wall, client_cpu, server_cpu })
 }
 
-fn pg_recvlogical(server: &Server, backlog: &Backlog, slot: &str, route: Route) -> Result<(), Failure> {
+fn pg_recvlogical(url: &str, slot: &str, end: Lsn) -> Result<(), Failure> {
     let program = std::env::var("PG_BIN").map_or("pg_recvlogical".into(), |bin| format!("{bin}/pg_recvlogical"));
     let status = Command::new(program)
         .args(["--start", "--no-loop", "--file", "/dev/null", "--slot", slot])
-        .args(["--endpos", &backlog.end.to_string(), "--dbname", &server.url(route)])
+        .args(["--endpos", &end.to_string(), "--dbname", url])
         .args(["--option", "proto_version=1", "--option", "publication_names=drained"])
         .stdin(Stdio::null())
         .status()?;
@@ -223,6 +236,8 @@ struct Server {
     socket_folder: String,
     database: String,
     connection: PgConnection,
+    /// The process that starts all others of the server.
+    process: u32,
 }
 
 impl Server {
@@ -239,7 +254,8 @@ impl Server {
         let (url, socket_folder) = (url.to_owned(), variable("PG_SOCKET_DIR")?);
         let mut connection = PgConnection::connect(&format!("{url}/{database}")).await?;
         run(&mut connection, TABLE.to_owned()).await?;
-        Ok(Self { url, socket_folder, database, connection })
+        let own: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+        Ok(Self { url, socket_folder, database, connection, process: parent_of(own) })
     }
 
     fn url(&self, route: Route) -> String {
@@ -312,29 +328,47 @@ const TABLE: &str = "
         END LOOP;
     END $$;";
 
-/// User and system time of this process so far, where Linux tells it.
-fn own_cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, second, may hold spaces; user and system time are fields 14 and 15, in hundredths of a second.
+/// The parent of a process of this machine; 0 if it isn't one.
+fn parent_of(process: i32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    fields.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()).unwrap_or_default()
+}
+
+/// User and system time of a process so far, where Linux tells it.
+fn cpu_of(process: u32) -> Duration {
+    ticks(process, 0)
+}
+
+/// The same of its children that have ended.
+fn cpu_of_ended_children(process: u32) -> Duration {
+    ticks(process, 2)
+}
+
+/// Of four fields, the sum of two, in hundredths of a second: user and system time, the children's user and system time.
+fn ticks(process: u32, first: usize) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name, second of all fields, may hold spaces; the times are fields 14 to 17.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_whitespace().skip(11 + first).take(2);
+    Duration::from_millis(10 * ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
 }
 
 fn print_table(backlog: &Backlog, ways: &[Way], taken: &[Vec<Taken>]) {
-    println!("\n{} rows, {} in each transaction", backlog.rows, backlog.rows_per_transaction);
-    println!("{:<28} {:>10} {:>7}   {:>21}", "", "rows/s", "ratio", "own CPU s/million rows");
-    let rate = |runs: &[Taken]| f64::from(backlog.rows) / median(runs.iter().map(|run| run.wall.as_secs_f64()));
+    println!(
+        "\n{} rows, {} in each transaction; CPU in seconds per million rows",
+        backlog.rows, backlog.rows_per_transaction
+    );
+    println!("{:<28} {:>10} {:>7} {:>11} {:>11}", "", "rows/s", "ratio", "client CPU", "server CPU");
+    let rows = f64::from(backlog.rows);
+    let rate = |runs: &[Taken]| rows / median(runs.iter().map(|run| run.wall.as_secs_f64()));
     let reference = ways.iter().position(|way| matches!(way, Way::PgRecvlogical(Route::Tcp)));
     let reference = reference.map(|index| rate(&taken[index]));
     for (way, runs) in ways.iter().zip(taken) {
         let ratio = reference.map_or(String::new(), |reference| format!("{:.2}", rate(runs) / reference));
-        let cpu: Vec<f64> = runs.iter().filter_map(|run| Some(run.cpu?.as_secs_f64())).collect();
-        let cpu = match cpu.is_empty() {
-            true => String::new(),
-            false => format!("{:.1}", median(cpu) / f64::from(backlog.rows) * 1e6),
-        };
-        println!("{:<28} {:>10.0} {ratio:>7}   {cpu:>21}", way.name(), rate(runs));
+        let cpu = |of: fn(&Taken) -> Duration| median(runs.iter().map(|run| of(run).as_secs_f64())) / rows * 1e6;
+        let (client, server) = (cpu(|run| run.client_cpu), cpu(|run| run.server_cpu));
+        println!("{:<28} {:>10.0} {ratio:>7} {client:>11.1} {server:>11.1}", way.name(), rate(runs));
     }
 }
 

@@ -216,3 +216,20 @@ async fn nobody_at_the_address_is_a_trouble_that_may_pass() {
         assert!(!format!("{error} {error:?}").contains("hidden"));
     }
 }
+
+#[tokio::test]
+async fn a_slot_that_survives_a_fail_over_is_made_where_the_server_knows_such() {
+    let mut database = Database::new().await;
+    let mut connection = database.connect().await;
+    let release = connection.server_major();
+    let made = connection.create_slot(&NewSlot::new(&database.slot).failover(true)).await;
+    if release >= 17 {
+        made.expect("a slot");
+        let failover = format!("SELECT failover::text FROM pg_replication_slots WHERE slot_name = '{}'", database.slot);
+        assert_eq!(database.text(&failover).await.as_deref(), Some("true"));
+    } else {
+        assert!(matches!(made.expect_err("unknown there"), ReplicationError::Unusable(_)));
+    }
+    connection.close().await;
+    database.drop().await;
+}

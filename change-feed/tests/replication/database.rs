@@ -112,7 +112,7 @@ impl Database {
 
     /// The process of the server that serves the slot.
     pub(crate) async fn slot_process(&mut self) -> Option<String> {
-        let query = format!("SELECT active_pid::text FROM pg_replication_slots WHERE slot_name = '{}'", self.slot);
+        let query = format!("SELECT max(active_pid)::text FROM pg_replication_slots WHERE slot_name = '{}'", self.slot);
         self.text(&query).await
     }
 
@@ -145,6 +145,8 @@ impl Database {
 
     /// Removes the slot and the database. A test that fails leaves them to the end of the server.
     pub(crate) async fn drop(mut self) {
+        // The server says why it refuses before it lets go of the slot.
+        self.wait_until_free().await;
         let drop_slot = format!(
             "SELECT pg_drop_replication_slot('{}') FROM pg_replication_slots WHERE slot_name = '{0}'",
             self.slot

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use change_feed::source::logical::Lsn;
 use change_feed::source::logical::replication::{
-    Frame, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions,
+    Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions,
 };
 
 use crate::database::{Database, PATIENCE, PUBLICATION, Read};
@@ -102,4 +102,46 @@ async fn freezes(database: &mut Database) {
     assert!(error.is_transient(), "{error:?}");
     drop(frozen);
     connection.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_lost_its_log_and_a_server_without_logical_log_are_said() {
+    let instance = Instance::start("replication-lost").await;
+    let mut database = Database::on(instance.admin_url()).await;
+    database.create_slot().await;
+    for setting in ["max_slot_wal_keep_size = '1MB'", "checkpoint_timeout = '1h'"] {
+        database.execute(&format!("ALTER SYSTEM SET {setting}")).await;
+    }
+    database.execute("SELECT pg_reload_conf()").await;
+    let status = format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{}'", database.slot);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while database.text(&status).await.as_deref() != Some("lost") {
+        database
+            .execute("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 1000000)) FROM generate_series(1, 20)")
+            .await;
+        database.execute("SELECT pg_switch_wal()").await;
+        database.execute("CHECKPOINT").await;
+        assert!(std::time::Instant::now() < deadline, "the slot still has its log");
+    }
+    let error = database.stream_after(Lsn::INVALID).await.expect_err("its log is gone");
+    assert!(matches!(error, ReplicationError::Prerequisite(_)), "{error:?}");
+    let mut peek = database.peek().await;
+    peek.peek(1).await.expect("a question");
+    let error = peek.next().await.expect_err("its log is gone");
+    assert!(matches!(error, ReplicationError::Prerequisite(_)), "{error:?}");
+    peek.close().await;
+    let mut connection = database.connect().await;
+    connection.drop_slot(&database.slot).await.expect("it can be dropped");
+    connection.close().await;
+
+    database.execute("ALTER SYSTEM SET wal_level = 'replica'").await;
+    tokio::task::block_in_place(|| instance.server("stop"));
+    tokio::task::block_in_place(|| instance.server("start"));
+    database.reconnect().await;
+    let mut connection = database.connect().await;
+    let error = connection.create_slot(&NewSlot::new(&database.slot)).await.expect_err("no logical log");
+    assert!(matches!(error, ReplicationError::Prerequisite(_)), "{error:?}");
+    assert_eq!(error.sqlstate(), Some("55000"), "{error:?}");
+    connection.close().await;
+    database.drop().await;
 }

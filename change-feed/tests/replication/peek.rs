@@ -191,7 +191,7 @@ async fn values_and_names_are_the_same_whatever_the_session_prefers() {
     database.execute("INSERT INTO times VALUES ('2026-02-01 03:04:05+00', decode('01', 'hex'))").await;
     let options = StartOptions::new([PUBLICATION, publication]);
     let mut peek = SlotPeek::connect(&database.options(), &database.slot, &options).await.expect("a connection");
-    peek.peek(10).await.expect("a peek");
+    peek.peek(1_000).await.expect("a peek");
     let messages = rest(&mut peek).await;
     let insert = messages.iter().find(|message| message.data.first() == Some(&b'I')).expect("an insert");
     let text = String::from_utf8_lossy(&insert.data);

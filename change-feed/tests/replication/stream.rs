@@ -263,3 +263,24 @@ async fn nothing_shows_the_password() {
     stream.close().await.expect("the stream ends");
     database.drop().await;
 }
+
+#[tokio::test]
+async fn frames_are_taken_without_an_allocation_for_each() {
+    let mut database = Database::with_slot().await;
+    database.commit(0..20_000).await;
+    let mut stream = database.stream().await;
+    let (mut frames, mut allocations, mut has_ended) = (0_u64, 0, false);
+    while !has_ended {
+        stream.next().await.expect("a frame");
+        let counted = allocation_counter::measure(|| {
+            while let Some(frame) = stream.next_buffered().expect("a frame") {
+                frames += 1;
+                has_ended |= matches!(frame, Frame::Data(message) if message.data.first() == Some(&b'C'));
+            }
+        });
+        allocations += counted.count_total;
+    }
+    assert!(frames > 10_000 && allocations * 20 < frames, "{allocations} allocations for {frames} frames");
+    stream.close().await.expect("the stream ends");
+    database.drop().await;
+}

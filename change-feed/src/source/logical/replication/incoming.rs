@@ -93,16 +93,14 @@ impl<R> Incoming<R> {
     /// Makes room for a read that is worth a system call. An unfinished message lets the buffer grow only as fast as it
     /// comes, whatever length it claims.
     fn make_room(&mut self) {
-        if self.buffer.capacity() - self.buffer.len() >= ROOM_BYTES_MIN {
-            return;
-        }
-        let wanted = BUFFER_BYTES.max(self.buffer.len());
-        if self.is_oversized && wanted == BUFFER_BYTES {
-            let mut fresh = BytesMut::with_capacity(2 * BUFFER_BYTES);
+        if self.is_oversized && self.buffer.len() < ROOM_BYTES_MIN {
+            let mut fresh = BytesMut::with_capacity(BUFFER_BYTES);
             fresh.extend_from_slice(&self.buffer);
             self.buffer = fresh;
             self.is_oversized = false;
-        } else {
+        }
+        if self.buffer.capacity() - self.buffer.len() < ROOM_BYTES_MIN {
+            let wanted = BUFFER_BYTES.max(self.buffer.len());
             self.buffer.reserve(wanted);
             self.is_oversized |= wanted > BUFFER_BYTES;
         }
@@ -124,5 +122,74 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     pub(super) async fn fill(&mut self) -> Result<(), ReplicationError> {
         let filled = std::future::poll_fn(|context| self.poll_fill(context)).await;
         filled.map_err(|error| ReplicationError::lost("reading from the server failed", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
+        [&[tag][..], &length, body].concat()
+    }
+
+    #[tokio::test]
+    async fn messages_are_whole_however_they_come() {
+        let bytes = [message(b'd', b"one"), message(b'C', b""), message(b'd', &[7; 1_000])].concat();
+        for step in [1, 3, 5, 700] {
+            let (mut server, ours) = tokio::io::duplex(1 << 16);
+            let mut incoming = Incoming::new(ours);
+            let mut taken = Vec::new();
+            for piece in bytes.chunks(step) {
+                tokio::io::AsyncWriteExt::write_all(&mut server, piece).await.expect("room");
+                incoming.fill().await.expect("bytes");
+                while let Some((tag, body)) = incoming.take().expect("a message") {
+                    taken.push((tag, body.len()));
+                }
+            }
+            assert_eq!(taken, [(b'd', 3), (b'C', 0), (b'd', 1_000)], "in pieces of {step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_connection_is_an_error_that_may_pass() {
+        let (server, ours) = tokio::io::duplex(64);
+        drop(server);
+        let error = Incoming::new(ours).fill().await.expect_err("nobody is there");
+        assert!(error.is_transient(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_impossible_length_is_refused_and_a_large_one_takes_no_room_before_it_comes() {
+        for length in [0, 3, u32::MAX, 1 << 31, 1 << 30] {
+            let bytes = [&b"d"[..], &u32::to_be_bytes(length)].concat();
+            let mut incoming = Incoming::new(&bytes[..]);
+            incoming.fill().await.expect("bytes");
+            assert!(matches!(incoming.take(), Err(ReplicationError::Protocol(_))), "{length}");
+        }
+        let bytes = [&b"d"[..], &(1_u32 << 29).to_be_bytes()].concat();
+        let mut incoming = Incoming::new(&bytes[..]);
+        incoming.fill().await.expect("bytes");
+        assert!(incoming.take().expect("a length that may be").is_none());
+        assert!(incoming.buffer.capacity() <= 2 * BUFFER_BYTES);
+    }
+
+    #[tokio::test]
+    async fn the_room_that_one_large_message_took_is_given_back() {
+        let large = message(b'd', &vec![1; 20 * BUFFER_BYTES]);
+        let small = message(b'd', &[2; 1_000]).repeat(60 * BUFFER_BYTES / 1_000);
+        let bytes = [large, small].concat();
+        let mut incoming = Incoming::new(&bytes[..]);
+        let mut taken = 0;
+        while taken < bytes.len() {
+            while let Some((_, body)) = incoming.take().expect("a message") {
+                taken += 5 + body.len();
+            }
+            if taken < bytes.len() {
+                incoming.fill().await.expect("bytes");
+            }
+        }
+        assert!(!incoming.is_oversized && incoming.buffer.capacity() <= 2 * BUFFER_BYTES);
     }
 }
