@@ -160,6 +160,11 @@ async fn somebody_elses_publication_is_not_altered() {
 #[tokio::test]
 async fn an_outbox_that_is_published_in_part_is_refused() {
     let world = World::new().await;
+    let version = world.text("select current_setting('server_version_num')").await.expect("a version");
+    if version.as_str() < "150000" {
+        // PostgreSQL 14 publishes whole tables only.
+        return;
+    }
     world.publish("for table order_events where (version > 1)").await;
     refused(world.builder(), &Position::ORIGIN, &["filters the rows of the outbox"]).await;
     world
@@ -206,7 +211,7 @@ async fn tables_that_cannot_be_captured_are_refused_before_publishing_breaks_the
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_replicate_is_refused() {
+async fn a_role_that_may_not_replicate_or_publish_is_told_what_to_run() {
     let world = World::new().await;
     let role = format!("feed_{}", Uuid::now_v7().simple());
     let mut admin = world.options.connect().await.expect("an administrator");
@@ -215,10 +220,13 @@ async fn a_role_that_may_not_replicate_is_refused() {
     let builder = || LogicalSource::builder(&url, &world.feed).outbox(crate::world::outbox());
     refused(builder(), &Position::ORIGIN, &["may not replicate", &format!("alter role \"{role}\" replication")]).await;
 
+    world.run(&format!("alter role {role} replication; create schema change_feed; grant usage, create on schema change_feed to {role}")).await;
+    let owner = "let the tables' owner run: create publication";
+    refused(builder().create(true), &Position::ORIGIN, &["may not alter its publication", owner]).await;
+
     // What a feed's role needs, and no right on the tables.
     world.publish("for table order_events").await;
     world.make_slot("pgoutput").await;
-    world.run(&format!("alter role {role} replication; create schema change_feed; grant usage, create on schema change_feed to {role}")).await;
     let source = start(builder(), &Position::ORIGIN).await.expect("all it needs");
     world.append("a", 1).await;
     read(&source, 1).await;

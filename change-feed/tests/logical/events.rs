@@ -112,6 +112,26 @@ async fn a_partitioned_outbox_is_captured_under_its_own_name() {
 }
 
 #[tokio::test]
+async fn an_outbox_that_is_renamed_loses_no_event_before_or_after_the_feed_is_told() {
+    let world = World::new().await;
+    let source = world.started(&Position::ORIGIN).await;
+    world.append("a", 1).await;
+    let place = crate::world::end(&read(&source, 1).await);
+    world.append("a", 2).await;
+    world.run("alter table order_events rename to renamed").await;
+    world.run("insert into renamed (order_id, version) values ('a', 3)").await;
+    let runs = read(&source, 2).await;
+    assert_eq!(versions(&runs), [version("a", 2), version("a", 3)]);
+    assert!(changes(&runs).iter().all(|change| &*event(change).outbox == "public.order_events"));
+    drop(source);
+
+    let told = world.bare().outbox(change_feed::outbox::Outbox::new("renamed", "order_id"));
+    let runs = read(&started(told, &place).await, 2).await;
+    assert_eq!(versions(&runs), [version("a", 2), version("a", 3)]);
+    assert!(changes(&runs).iter().all(|change| &*event(change).outbox == "public.renamed"));
+}
+
+#[tokio::test]
 async fn messages_of_the_prefix_are_events_and_those_outside_of_transactions_are_not() {
     let world = World::new().await;
     let source = started(world.bare().messages("orders"), &Position::ORIGIN).await;

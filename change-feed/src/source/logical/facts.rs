@@ -66,6 +66,8 @@ impl ServerFacts {
 #[derive(Debug, Clone)]
 pub(super) struct TableFacts {
     pub(super) name: TableName,
+    /// Its object id, which stays when it is renamed.
+    pub(super) oid: u32,
     /// `r`: ordinary, `p`: partitioned …
     pub(super) kind: String,
     /// `p`: logged.
@@ -78,7 +80,8 @@ pub(super) struct TableFacts {
 
 const TABLES: &str = "select n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relreplident::text,
     array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
-        where i.indrelid = c.oid and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end)
+        where i.indrelid = c.oid and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end),
+    c.oid::bigint
     from unnest($1::text[], $2::text[]) as wanted (schema, name)
     join pg_namespace n on n.nspname = wanted.schema
     join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name";
@@ -99,8 +102,10 @@ impl TableFacts {
         let ask = sqlx::query(TABLES).bind(schemas).bind(names);
         let read = |row: PgRow| {
             let name = TableName { schema: row.try_get(0)?, name: row.try_get(1)? };
+            let oid: i64 = row.try_get(6)?;
             Ok(Self {
                 name,
+                oid: u32::try_from(oid).unwrap_or_default(),
                 kind: row.try_get(2)?,
                 persistence: row.try_get(3)?,
                 replica_identity: row.try_get(4)?,

@@ -55,7 +55,8 @@
 //! the position, was invalidated, belongs to another plug-in, database or program; the server is a standby, is another
 //! one, or came from a timeline that left the feed's before its position; the publication is missing, or lacks a table or
 //! an operation, or filters an outbox; a table has no key; the role may not replicate; `wal_level` is too low. The set-up
-//! is looked at before the start and every ten seconds. What is *not* noticed: a table that is taken out of the publication and
+//! is looked at before the start and every ten seconds. A captured table that is renamed is given under its configured name
+//! until then. What is *not* noticed: a table that is taken out of the publication and
 //! put back between two looks.
 
 mod assembler;

@@ -61,8 +61,13 @@ impl Streaming {
         );
         let options = StartOptions::new([setup.publication.clone()]).messages(setup.captures.messages.is_some());
         let stream = free_slot(setup, connection, &facts, replication, place, &options).await?;
-        let start =
-            Start { place: Place { timeline: facts.timeline, ..place }, next_transaction: facts.next_transaction };
+        let tables = TableFacts::ask(&setup.server, connection, &setup.captures.published()).await?;
+        let tables = tables.into_iter().map(|table| (table.oid, table.name)).collect();
+        let start = Start {
+            tables,
+            place: Place { timeline: facts.timeline, ..place },
+            next_transaction: facts.next_transaction,
+        };
         let mut assembler = Assembler::new(setup.captures.clone(), limits, start, Instant::now());
         if after.is_origin() {
             assembler.announce_start();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::CaptureFault;
-use super::captures::Captures;
+use super::captures::{Captures, TableName};
 use super::outbox_rows::OutboxRows;
 use super::pgoutput::{OldTuple, Relation, ReplicaIdentity, Tuple};
 use crate::row::{BeforeImage, Cell, Column, Row, Table};
@@ -15,6 +15,8 @@ use crate::row::{BeforeImage, Cell, Column, Row, Table};
 #[derive(Debug)]
 pub(super) struct Tables {
     captures: Captures,
+    /// The captured tables by their object ids: one that was called otherwise when a row was written is the same table.
+    known: HashMap<u32, TableName>,
     shown: HashMap<u32, Shown>,
     /// The keys of tables whose replica identity does not tell it, by the tables' object ids.
     keys: HashMap<u32, Vec<String>>,
@@ -41,8 +43,8 @@ pub(super) enum Learned {
 }
 
 impl Tables {
-    pub(super) fn new(captures: Captures) -> Self {
-        Self { captures, shown: HashMap::new(), keys: HashMap::new() }
+    pub(super) fn new(captures: Captures, known: HashMap<u32, TableName>) -> Self {
+        Self { captures, known, shown: HashMap::new(), keys: HashMap::new() }
     }
 
     /// The columns that the catalogue has as the key of a table.
@@ -51,7 +53,11 @@ impl Tables {
     }
 
     /// Learns the shape of a table.
-    pub(super) fn show(&mut self, relation: &Relation) -> Result<Learned, CaptureFault> {
+    pub(super) fn show(&mut self, relation: Relation) -> Result<Learned, CaptureFault> {
+        let relation = &match self.known.get(&relation.oid).cloned() {
+            Some(TableName { schema, name }) => Relation { schema, name, ..relation },
+            None => relation,
+        };
         let Relation { oid, schema, name, .. } = relation;
         let shown = if let Some(outbox) = self.captures.outbox(schema, name) {
             Shown::Outbox(OutboxRows::of(relation, outbox)?)

@@ -5,15 +5,16 @@ mod tests;
 #[cfg(test)]
 mod written;
 
+use std::collections::HashMap;
 use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::captures::Captures;
+use super::captures::{Captures, TableName};
 use super::logical_messages::LogicalMessages;
-use super::pgoutput::{Begin, Commit, Delete, Insert, LogicalMessage, Message, Relation, Truncate, Update};
+use super::pgoutput::{Begin, Commit, Delete, Insert, LogicalMessage, Message, Truncate, Update};
 use super::place::Place;
 use super::tables::{Learned, Shown, Tables};
 use super::transaction_ids::TransactionIds;
@@ -35,9 +36,11 @@ pub(super) struct Limits {
 }
 
 /// Where a stream starts, and what is known of the server then.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Start {
     pub(super) place: Place,
+    /// The captured tables by their object ids.
+    pub(super) tables: HashMap<u32, TableName>,
     /// The server's next transaction id, in full.
     pub(super) next_transaction: u64,
 }
@@ -105,7 +108,7 @@ impl Assembler {
     pub(super) fn new(captures: Captures, limits: Limits, start: Start, now: Instant) -> Self {
         let messages = captures.messages.clone().map(LogicalMessages::with_prefix);
         Self {
-            tables: Tables::new(captures),
+            tables: Tables::new(captures, start.tables),
             messages,
             limits,
             transactions: TransactionIds::near(start.next_transaction),
@@ -141,7 +144,7 @@ impl Assembler {
             Message::Delete(delete) => self.delete(&delete, frame, now)?,
             Message::Begin(begin) => self.begin(&begin, now)?,
             Message::Commit(commit) => self.commit(&commit)?,
-            Message::Relation(relation) => return self.relation(&relation),
+            Message::Relation(relation) => return self.tables.show(relation),
             Message::Truncate(truncate) => self.truncate(truncate, now)?,
             Message::Logical(message) => self.message(&message, frame, now)?,
             Message::Origin(_) | Message::Type(_) => {}
@@ -235,10 +238,6 @@ impl Assembler {
         }
         self.complete(end);
         Ok(())
-    }
-
-    fn relation(&mut self, relation: &Relation) -> Result<Learned, CaptureFault> {
-        self.tables.show(relation)
     }
 
     fn insert(&mut self, insert: &Insert<'_>, frame: &Bytes, now: Instant) -> Result<(), CaptureFault> {

@@ -33,7 +33,8 @@ fn generous() -> Limits {
 }
 
 fn at(place: Place, limits: Limits) -> Assembler {
-    let start = Start { place, next_transaction: 0x1_0000_0500 };
+    let renamed = TableName::parse("public.customers").expect("a name");
+    let start = Start { place, tables: HashMap::from([(CUSTOMERS, renamed)]), next_transaction: 0x1_0000_0500 };
     let mut assembler = Assembler::new(captures(), limits, start, Instant::now());
     for table in [outbox(), customers(), relation(OTHERS, "others", b'd', &[("id", true)])] {
         assert_eq!(assembler.push(&table, Instant::now()).expect("a table"), Learned::Shape);
@@ -185,6 +186,15 @@ fn a_table_that_is_altered_is_another_one_from_there_on() {
     let [before, after] = rows(&changes)[..] else { panic!("{changes:?}") };
     assert_eq!((before.table.columns().len(), after.table.columns().len()), (3, 2));
     assert_eq!(&*after.table.columns()[1].name, "called");
+}
+
+#[test]
+fn a_table_that_was_called_otherwise_is_known_by_its_object_id() {
+    let changes = transaction([
+        relation(CUSTOMERS, "clients", b'd', &[("id", true), ("name", false), ("note", false)]),
+        customer("1"),
+    ]);
+    assert_eq!(rows(&changes)[0].table.qualified_name(), "public.customers");
 }
 
 #[test]
