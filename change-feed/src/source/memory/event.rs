@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// An event to be committed in a [`MemoryDatabase`], which gives it its version, id and time.
+/// An event to be committed in a [`MemoryDatabase`](crate::source::MemoryDatabase), which gives it its version, id and time.
 #[derive(Debug, Clone)]
 pub struct MemoryEvent {
     pub(super) key: Arc<str>,
