@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use change_feed::{FeedName, PostgresPollSource, Source, SourceError, SqliteOutboxSource, Wake};
+use change_feed::source::postgres_checkpoint;
+use change_feed::{FeedName, LogicalSource, PostgresPollSource, Source, SourceError, SqliteOutboxSource, Wake};
 use order_store::{OrderStore, PostgresOrderStore, SqliteOrderStore, StoreError, outbox};
 
 use crate::database_url::DatabaseUrl;
+use crate::options::SourceChoice;
 
 /// The database that the orders are in.
 #[derive(Clone)]
@@ -53,14 +55,43 @@ impl Database {
         }
     }
 
+    /// How this feed is captured: as it was told, or as it began. Asked before the first order is taken, so that the
+    /// log is kept from there on.
+    pub(crate) async fn choose(&self, feed: &FeedName, told: SourceChoice) -> Result<SourceChoice, DatabaseError> {
+        let (Kind::Postgres(store), DatabaseUrl::Postgres { url, .. }) = (&self.kind, &self.url) else {
+            return Ok(SourceChoice::Poll);
+        };
+        let chosen = match told {
+            SourceChoice::Auto => match choose(store, url, feed).await {
+                // The poller says so too, and meanwhile orders are taken.
+                Err(SourceError::Fatal { .. }) => Ok(SourceChoice::Poll),
+                answer => answer,
+            },
+            SourceChoice::Poll => Ok(SourceChoice::Poll),
+            SourceChoice::Logical => {
+                let made = LogicalSource::builder(url, feed).outbox(outbox()).create(true).connect().await;
+                made.map(|_| SourceChoice::Logical)
+            }
+        };
+        let unusable = |error: SourceError| DatabaseError {
+            place: self.url.to_string(),
+            remedy: "mend that, or poll the outbox with --source poll",
+            source: error.into(),
+        };
+        chosen.map_err(unusable)
+    }
+
     /// A source of this feed.
-    pub(crate) async fn source(&self, feed: &FeedName) -> Result<Box<dyn Source>, SourceError> {
-        match &self.url {
-            DatabaseUrl::Sqlite { url, .. } => {
+    pub(crate) async fn source(&self, feed: &FeedName, chosen: SourceChoice) -> Result<Box<dyn Source>, SourceError> {
+        match (&self.url, chosen) {
+            (DatabaseUrl::Sqlite { url, .. }, _) => {
                 let builder = SqliteOutboxSource::builder(url, feed).outbox(outbox()).wake(self.wake.clone());
                 Ok(Box::new(builder.connect().await?))
             }
-            DatabaseUrl::Postgres { url, .. } => {
+            (DatabaseUrl::Postgres { url, .. }, SourceChoice::Logical) => {
+                Ok(Box::new(LogicalSource::builder(url, feed).outbox(outbox()).connect().await?))
+            }
+            (DatabaseUrl::Postgres { url, .. }, SourceChoice::Poll | SourceChoice::Auto) => {
                 let builder = PostgresPollSource::builder(url, feed).outbox(outbox()).wake(self.wake.clone());
                 Ok(Box::new(builder.connect().await?))
             }
@@ -84,6 +115,30 @@ impl Database {
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A replication slot, or polling: chosen at the feed's first start, since its position belongs to that one.
+///
+/// A slot gives what commits after it was made, so it is chosen while the outbox is empty; polling gives every event.
+async fn choose(store: &PostgresOrderStore, url: &str, feed: &FeedName) -> Result<SourceChoice, SourceError> {
+    if let Some(checkpoint) = postgres_checkpoint(url, feed).await? {
+        let is_logical = checkpoint.identity.source.kind == LogicalSource::KIND;
+        return Ok(if is_logical { SourceChoice::Logical } else { SourceChoice::Poll });
+    }
+    let ask = "select exists (select from pg_replication_slots where slot_name = $1 and database = current_database())
+        or not exists (select from order_events)";
+    let fits = sqlx::query_scalar(ask).bind(feed.as_str()).fetch_one(store.pool()).await;
+    if !fits.map_err(SourceError::transient)? {
+        return Ok(SourceChoice::Poll);
+    }
+    match LogicalSource::builder(url, feed).outbox(outbox()).create(true).connect().await {
+        Ok(_) => Ok(SourceChoice::Logical),
+        Err(SourceError::Closed(unfit)) => {
+            tracing::info!(%unfit, "polling the outbox, since the log can't be decoded");
+            Ok(SourceChoice::Poll)
+        }
+        Err(error) => Err(error),
     }
 }
 

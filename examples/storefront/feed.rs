@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::chain::chain;
 use crate::database::Database;
+use crate::options::SourceChoice;
 
 /// After another relay took over, or while the database is away: so long before this one stands by again.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub(crate) struct FeedPlan {
     pub(crate) name: FeedName,
     /// Where the events come from.
     pub(crate) database: Database,
+    /// How they are captured there.
+    pub(crate) source: SourceChoice,
     /// Where they go.
     pub(crate) broker: Broker,
     /// The topic there.
@@ -226,8 +229,8 @@ impl Supervisor {
 
     /// Runs one relay to its end.
     async fn relay(&self) -> Result<(), After> {
-        let FeedPlan { name, database, broker, topic } = &self.plan;
-        let source = database.source(name).await?;
+        let FeedPlan { name, database, source, broker, topic } = &self.plan;
+        let source = database.source(name, *source).await?;
         let publisher = broker.publisher(name).map_err(|error| failed(chain(&error)))?;
         let router = Router::to_topic(topic.as_str()).source(EVENT_SOURCE);
         let relay: Relay<Box<dyn Source>, Box<dyn Publisher>> = Relay::new(name.clone(), source, router, publisher);

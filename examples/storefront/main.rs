@@ -51,7 +51,8 @@ const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let servers = match options.check().and_then(|()| Servers::from_environment()) {
+    let checked = Servers::from_environment().and_then(|servers| options.check(&servers).map(|()| servers));
+    let servers = match checked {
         Ok(servers) => servers,
         Err(error) => return ended(WRONG_USAGE, &error),
     };

@@ -46,9 +46,9 @@ Exit codes: 0 ended in order, 1 failed, 2 wrong usage, 3 ended while the feed ha
 /// How events are captured from the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SourceChoice {
-    /// What works on the database at hand: polling.
+    /// What the feed began with; at its first start a replication slot where the role may make one, else polling.
     Auto,
-    /// A replication slot (PostgreSQL); not available in this version.
+    /// A replication slot (PostgreSQL): from the log, with no polling.
     Logical,
     /// Polling the outbox.
     Poll,
@@ -86,9 +86,9 @@ impl Servers {
 
 impl Options {
     /// What can be judged only with all options at hand.
-    pub(crate) fn check(&self) -> Result<(), UsageError> {
-        if self.source == SourceChoice::Logical {
-            let words = "--source logical is not available in this version: use --source poll, or leave it out";
+    pub(crate) fn check(&self, servers: &Servers) -> Result<(), UsageError> {
+        if self.source == SourceChoice::Logical && matches!(servers.database, DatabaseUrl::Sqlite { .. }) {
+            let words = "--source logical needs PostgreSQL: set DATABASE_URL, or leave it out";
             return Err(UsageError::new(words));
         }
         if self.topic == format!("{}.positions", self.feed) {

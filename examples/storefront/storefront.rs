@@ -97,6 +97,7 @@ impl Storefront {
         let address = page_address(listener.local_addr()?);
         let wake = Wake::new();
         let database = Database::open(&servers.database, wake.clone()).await?;
+        let source = database.choose(&options.feed, options.source).await?;
         let broker = Broker::start(servers.brokers, &options.topic)?;
         announce(&address, &database, &broker, &options.topic);
 
@@ -105,6 +106,7 @@ impl Storefront {
         let plan = FeedPlan {
             name: options.feed.clone(),
             database: database.clone(),
+            source,
             broker: broker.clone(),
             topic: options.topic.clone(),
         };

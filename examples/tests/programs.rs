@@ -1,7 +1,9 @@
 //! Each example program does what its head says.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -78,6 +80,35 @@ fn two_devices_accepts_nothing_after_a_cancellation_on_postgresql() {
     judge_races(&stdout(&run("two_devices", &[("DATABASE_URL", &database.url)])));
 }
 
+#[test]
+fn logical_decoding_prints_each_change_of_a_table_and_leaves_nothing_behind() {
+    let url = std::env::var("ADMIN_DATABASE_URL")
+        .expect("ADMIN_DATABASE_URL: run scripts/test, or scripts/services up and eval \"$(scripts/services env)\"");
+    let database = Database::create(&url);
+    execute(&database.url, "create table notes (id int primary key, text text)");
+    let mut child = Command::new(program("logical_decoding"))
+        .arg("public.notes")
+        .env("DATABASE_URL", &database.url)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("an example starts");
+    wait_for_a_slot(&database.url, 1);
+    execute(&database.url, "insert into notes values (1, 'hello'); delete from notes");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut line = || -> Value {
+        let text = lines.next().expect("a line").expect("text");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (inserted, deleted) = (line(), line());
+    assert_eq!((&inserted["topic"], &inserted["key"]), (&"db.public.notes".into(), &"1".into()));
+    assert_eq!(inserted["payload"], serde_json::json!({ "id": 1, "text": "hello" }));
+    assert_eq!((&deleted["key"], &deleted["payload"]), (&"1".into(), &Value::Null));
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(interrupted.success());
+    assert!(child.wait().expect("it ends").success());
+    wait_for_a_slot(&database.url, 0);
+}
+
 /// "1000 races: B accepted before …, R refused, A accepted after it"
 fn judge_races(text: &str) {
     let numbers: Vec<u32> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -105,6 +136,21 @@ impl Drop for Database {
     fn drop(&mut self) {
         execute(&self.server, &format!("drop database if exists {} with (force)", self.name));
     }
+}
+
+/// Waits until the server has so many slots of the example.
+fn wait_for_a_slot(server: &str, wanted: i64) {
+    use sqlx::Connection as _;
+    let count = "select count(*) from pg_replication_slots where slot_name = 'logical_decoding' and confirmed_flush_lsn is not null";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut connection = sqlx::PgConnection::connect(server).await.expect("the server answers");
+        let began = Instant::now();
+        while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut connection).await.expect("an answer") != wanted {
+            assert!(began.elapsed() < Duration::from_secs(60), "{wanted} slots are awaited");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
 }
 
 fn execute(server: &str, sql: &str) {

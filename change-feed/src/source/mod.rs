@@ -28,6 +28,8 @@ pub use memory::{MemoryDatabase, MemoryEvent, MemorySource};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use pace::Wake;
 #[cfg(feature = "postgres")]
+pub use postgres::postgres_checkpoint;
+#[cfg(feature = "postgres")]
 pub use postgres_poll::PostgresPollSource;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteOutboxSource;

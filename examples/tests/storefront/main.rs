@@ -5,6 +5,7 @@ mod bad_start;
 mod demo;
 mod live;
 mod live_stream;
+mod logical;
 mod orders;
 mod page;
 mod place;

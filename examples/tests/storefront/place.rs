@@ -28,9 +28,18 @@ pub(crate) fn required(variable: &str) -> String {
 
 impl Place {
     pub(crate) async fn new() -> Self {
+        Self::on("DATABASE_URL").await
+    }
+
+    /// On a server where the storefront's role may replicate.
+    pub(crate) async fn replicating() -> Self {
+        Self::on("ADMIN_DATABASE_URL").await
+    }
+
+    async fn on(server: &str) -> Self {
         let id = Uuid::now_v7().simple().to_string();
         Self {
-            database: database(&format!("storefront_{id}")).await,
+            database: database(&required(server), &format!("storefront_{id}")).await,
             topic: format!("test.storefront.{id}"),
             feed: format!("test_{id}"),
             folder: TempDir::new().expect("a folder for temporary files"),
@@ -93,8 +102,8 @@ impl Place {
 }
 
 /// A new database of the server's role.
-async fn database(name: &str) -> PgConnectOptions {
-    let server: PgConnectOptions = required("DATABASE_URL").parse().expect("the URL of a server");
+async fn database(server: &str, name: &str) -> PgConnectOptions {
+    let server: PgConnectOptions = server.parse().expect("the URL of a server");
     let mut connection = server.connect().await.expect("the server answers");
     let create = format!("create database {name}");
     connection.execute(AssertSqlSafe(create)).await.expect("a role that creates databases");

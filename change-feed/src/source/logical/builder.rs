@@ -150,8 +150,9 @@ impl LogicalSourceBuilder {
         self
     }
 
-    /// Connects once to check that the server, the tables and the publication are as the feed needs them. The slot is looked
-    /// at when the election is won.
+    /// Connects once to check that the server, the tables and the publication are as the feed needs them, and to
+    /// [make](Self::create) what is missing: what commits after `connect` has answered is then in the feed. A slot that is
+    /// there is looked at when the election is won.
     ///
     /// # Errors
     ///

@@ -4,6 +4,7 @@ use super::Lsn;
 use super::captures::{Captures, TableName, quoted};
 use super::facts::{PublicationFacts, PublishedTable, ServerFacts, SlotFacts, TableFacts};
 use super::place::Place;
+use super::source::LogicalSource;
 use crate::{Mismatch, Position, SourceError};
 
 /// The plug-in that this source reads.
@@ -206,7 +207,7 @@ pub(super) fn place_in(
         what: "kind of source",
         kept_by: crate::Side::Publisher,
         stored: format!("the one that made {after}"),
-        found: "postgres-logical".to_owned(),
+        found: LogicalSource::KIND.to_owned(),
     })?;
     if place.lsn > facts.flushed {
         let source_end = Place::between(facts.flushed, facts.timeline).position();

@@ -6,11 +6,9 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::captures::{Captures, TableName, quoted};
 use super::facts::{PublicationFacts, ServerFacts, SlotFacts, TableFacts};
 use super::replication::{ConnectOptions, NewSlot, ReplicationConnection, ReplicationError};
-use super::requirements::{
-    check_publication, check_server, check_slot, check_tables, create_publication, missing_tables, unfit,
-};
-use crate::source::postgres::Server;
+use super::requirements::{check_publication, check_server, check_tables, create_publication, missing_tables, unfit};
 use crate::source::postgres::election::SIGN_OF_LIFE_INTERVAL;
+use crate::source::postgres::{Server, state};
 use crate::{FeedName, SourceError};
 
 /// A feed, and what it needs on its server.
@@ -48,61 +46,50 @@ impl Setup {
         Ok(facts)
     }
 
-    /// Makes the publication, or adds to it what it lacks, where that is wanted.
-    pub(super) async fn make_publication(
-        &self,
-        connection: &mut PgConnection,
-        facts: &ServerFacts,
-    ) -> Result<(), SourceError> {
-        if self.creates {
-            let name = quoted(&self.publication);
-            match self.publication_facts(connection, facts).await? {
-                None => {
-                    let comment = self.comment().replace('\'', "''");
-                    let create = create_publication(&name, &self.captures);
-                    self.own(connection, &format!("{create} comment on publication {name} is '{comment}';")).await?;
-                    tracing::info!(target: "change_feed::source", feed = %self.feed, publication = name, "created");
-                }
-                Some(found) if self.is_own(&found) => {
-                    let missing = missing_tables(&self.captures, &found);
-                    let tables: Vec<_> = missing.iter().map(TableName::quoted).collect();
-                    if !tables.is_empty() {
-                        let tables = tables.join(", ");
-                        self.own(connection, &format!("alter publication {name} add table {tables};")).await?;
-                        tracing::info!(target: "change_feed::source", feed = %self.feed, tables, "added to the publication");
-                    }
-                }
-                Some(_) => {}
-            }
+    /// Makes what is missing: the feed's table, the publication, and the slot of a feed that is new. Relays of one feed that
+    /// do so at once wait for each other.
+    pub(super) async fn make(&self, connection: &mut PgConnection, facts: &ServerFacts) -> Result<(), SourceError> {
+        state::create(&self.server, connection).await?;
+        let key = format!("change-feed makes what is missing of {}", self.feed);
+        let lock = sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(&key);
+        self.server.answer(lock.execute(&mut *connection)).await?;
+        self.make_publication(connection, facts).await?;
+        let stored = state::checkpoint(&self.server, connection, &self.feed).await?;
+        if stored.is_none() && self.slot_facts(connection, facts).await?.is_none() {
+            self.make_slot(connection).await?;
         }
-        let publication = self.publication_facts(connection, facts).await?;
-        check_publication(&self.publication, &self.captures, publication.as_ref())
+        // A connection that is given up before gives the lock up too.
+        let unlock = sqlx::query("select pg_advisory_unlock(hashtextextended($1, 0))").bind(&key);
+        self.server.answer(unlock.execute(&mut *connection)).await.map(drop)
     }
 
-    /// Makes the slot of a new feed, where that is wanted. The slot of a feed that has a position is never made anew: what
-    /// was written since would be missing.
-    pub(super) async fn make_slot(
-        &self,
-        connection: &mut PgConnection,
-        facts: &ServerFacts,
-        is_new: bool,
-    ) -> Result<(), SourceError> {
-        match self.slot_facts(connection, facts).await? {
-            Some(slot) => return check_slot(&self.slot, facts, &slot),
-            None if !is_new => return Ok(()),
-            None if !self.creates => {
-                let name = quoted(&self.slot);
-                return Err(unfit(
-                    format!("there is no replication slot {name}"),
-                    format!(
-                        "run: select pg_create_logical_replication_slot('{}', 'pgoutput'); or let the feed create it: what \
-                         is written from then on is in the feed",
-                        self.slot
-                    ),
-                ));
+    /// Makes the publication, or adds to it what it lacks if the feed has made it.
+    async fn make_publication(&self, connection: &mut PgConnection, facts: &ServerFacts) -> Result<(), SourceError> {
+        let name = quoted(&self.publication);
+        match self.publication_facts(connection, facts).await? {
+            None => {
+                let comment = self.comment().replace('\'', "''");
+                let create = create_publication(&name, &self.captures);
+                self.own(connection, &format!("{create} comment on publication {name} is '{comment}';")).await?;
+                tracing::info!(target: "change_feed::source", feed = %self.feed, publication = name, "created");
             }
-            None => {}
+            Some(found) if self.is_own(&found) => {
+                let missing = missing_tables(&self.captures, &found);
+                let tables: Vec<_> = missing.iter().map(TableName::quoted).collect();
+                if !tables.is_empty() {
+                    let tables = tables.join(", ");
+                    self.own(connection, &format!("alter publication {name} add table {tables};")).await?;
+                    tracing::info!(target: "change_feed::source", feed = %self.feed, tables, "added to the publication");
+                }
+            }
+            Some(_) => {}
         }
+        Ok(())
+    }
+
+    /// Makes the slot of a new feed. The slot of a feed that has a position is never made anew: what was written since would
+    /// be missing.
+    async fn make_slot(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
         tracing::info!(
             target: "change_feed::source", feed = %self.feed, slot = self.slot,
             "creating the replication slot, which waits for the transactions that are running"
@@ -118,7 +105,7 @@ impl Setup {
         let made = loop {
             tokio::select! {
                 made = &mut made => break made.map_err(judge)?,
-                // The session that holds the election must not be silent meanwhile.
+                // A session that is silent for long may be ended by what lies between.
                 () = tokio::time::sleep(SIGN_OF_LIFE_INTERVAL) => {
                     let sign = sqlx::query("select 1");
                     self.server.answer(connection.execute(sign)).await?;
@@ -128,6 +115,18 @@ impl Setup {
         let from = made.consistent_point;
         tracing::info!(target: "change_feed::source", feed = %self.feed, slot = self.slot, %from, "created");
         Ok(())
+    }
+
+    /// A new feed was not told to make its slot, or somebody dropped it.
+    pub(super) fn no_slot(&self) -> SourceError {
+        unfit(
+            format!("there is no replication slot {}", quoted(&self.slot)),
+            format!(
+                "run: select pg_create_logical_replication_slot('{}', 'pgoutput'); or let the feed create it: what is \
+                 written from then on is in the feed",
+                self.slot
+            ),
+        )
     }
 
     /// Drops the publication if this feed has made it.

@@ -78,6 +78,9 @@ struct Holding {
 }
 
 impl LogicalSource {
+    /// The kind of source that the identity of its feeds names.
+    pub const KIND: &str = "postgres-logical";
+
     /// A source for this feed, to be told what it captures.
     ///
     /// The URL is `postgres://user:password@host:port/database`; `host=/var/run/postgresql` in its query is a Unix socket. The
@@ -88,7 +91,10 @@ impl LogicalSource {
 
     pub(super) async fn connect(setup: Setup, limits: Limits) -> Result<Self, SourceError> {
         let mut connection = setup.server.connect(None).await?;
-        setup.check(&mut connection).await?;
+        let facts = setup.check(&mut connection).await?;
+        if setup.creates {
+            setup.make(&mut connection, &facts).await?;
+        }
         let shared = Shared {
             setup,
             limits,
@@ -268,14 +274,16 @@ impl Shared {
         state::create(server, &mut connection).await?;
         let captures = captures(slot);
         let (generation, checkpoint) = state::begin_generation(server, &mut connection, feed, &captures).await?;
-        self.setup.make_publication(&mut connection, &facts).await?;
-        self.setup.make_slot(&mut connection, &facts, checkpoint.is_none()).await?;
+        let slot = self.setup.check_again(&mut connection, &facts).await?;
+        if checkpoint.is_none() && slot.is_none() {
+            return Err(self.setup.no_slot());
+        }
         Ok((Holding { connection, process, facts }, generation, checkpoint))
     }
 
     fn identity_at(&self, facts: &ServerFacts) -> SourceIdentity {
         let system = format!("{}/{}", facts.system, facts.database_oid);
-        SourceIdentity::new("postgres-logical", system, captures(&self.setup.slot))
+        SourceIdentity::new(LogicalSource::KIND, system, captures(&self.setup.slot))
     }
 
     async fn identity(&self) -> Option<SourceIdentity> {

@@ -3,5 +3,7 @@
 pub(super) mod election;
 mod server;
 pub(super) mod state;
+mod stored;
 
 pub(super) use server::Server;
+pub use stored::postgres_checkpoint;

@@ -1,0 +1,6 @@
+//! `change-feed run`, as a user runs it: a process, a PostgreSQL, a Kafka cluster, and files.
+
+mod closed;
+mod feeds;
+mod usage;
+mod world;

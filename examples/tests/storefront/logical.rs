@@ -1,0 +1,78 @@
+//! The storefront on PostgreSQL's log, and what it chooses at its first start.
+
+use change_feed::source::postgres_checkpoint;
+use change_feed::{FeedName, LogicalSource};
+use sqlx::ConnectOptions as _;
+
+use crate::live_stream::LiveStream;
+use crate::place::Place;
+use crate::program::{PATIENCE, Start};
+
+/// How the feed is captured, as its position says; waits until it has one.
+async fn captured_by(place: &Place) -> String {
+    let (url, feed) = (place.database.to_url_lossy(), FeedName::new(&*place.feed).expect("a valid name"));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let stored = postgres_checkpoint(url.as_str(), &feed).await.expect("the server answers");
+        if let Some(checkpoint) = stored {
+            return checkpoint.identity.source.kind;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the feed has no position");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Drops the slot, which would hold back the server's log for ever.
+async fn clean_up(place: &Place) {
+    let (url, feed) = (place.database.to_url_lossy(), FeedName::new(&*place.feed).expect("a valid name"));
+    LogicalSource::builder(url.as_str(), &feed)
+        .outbox(order_store::outbox())
+        .clean_up()
+        .await
+        .expect("nobody relays any more");
+}
+
+#[tokio::test]
+async fn a_role_that_may_replicate_reads_the_log_and_goes_on_with_it() {
+    let place = Place::replicating().await;
+    let first = place.start().serving().await;
+    first.line("0 events published").await;
+    assert_eq!(captured_by(&place).await, LogicalSource::KIND);
+    assert_eq!(first.terminated().await.code(), Some(0));
+
+    let second = place.start().args(&["--no-demo"]).serving().await;
+    let api = second.api().await;
+    let order = api.create().await;
+    LiveStream::open(&api, None).await.through(&order).await;
+    let verdict = place.verdict().await;
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert_eq!(place.records().await.len(), 6, "five of the example, and one");
+    assert_eq!(second.terminated().await.code(), Some(0));
+
+    let polling = place.start().args(&["--no-demo", "--source", "poll"]).serving().await;
+    polling.warning("FAILED CLOSED").await;
+    assert_eq!(polling.terminated().await.code(), Some(3));
+    clean_up(&place).await;
+}
+
+#[tokio::test]
+async fn a_feed_that_began_with_polling_goes_on_with_it_where_the_log_could_be_read() {
+    let place = Place::replicating().await;
+    let first = place.start().args(&["--no-demo", "--source", "poll"]).serving().await;
+    assert_eq!(captured_by(&place).await, "postgres-poll");
+    assert_eq!(first.terminated().await.code(), Some(0));
+    let second = place.start().args(&["--no-demo"]).serving().await;
+    let api = second.api().await;
+    let order = api.create().await;
+    LiveStream::open(&api, None).await.through(&order).await;
+    assert_eq!(captured_by(&place).await, "postgres-poll");
+    assert!(place.verdict().await.is_clean());
+}
+
+#[tokio::test]
+async fn sqlite_has_no_log_to_decode() {
+    let place = Place::new().await;
+    let ended = Start::within(place.folder.path()).args(&["--source", "logical"]).ended().await;
+    assert_eq!(ended.code(), Some(2), "{ended:#?}");
+    assert!(ended.warned.join("\n").contains("needs PostgreSQL"), "{ended:#?}");
+}
