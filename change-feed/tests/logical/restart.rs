@@ -110,3 +110,14 @@ async fn a_walsender_that_is_terminated_costs_a_start_and_no_change() {
     source.start(&place).await.expect("the slot is free, or will be");
     assert_eq!(versions(&read(&source, 1).await), [version("a", 2)]);
 }
+
+#[tokio::test]
+async fn a_slot_is_made_to_survive_a_fail_over_where_the_server_can() {
+    let world = World::new().await;
+    let version = world.text("select current_setting('server_version_num')").await.expect("a version");
+    match (world.builder().failover(true).connect().await, version.as_str() < "170000") {
+        (Ok(_), false) => assert_eq!(world.slot("failover").await.as_deref(), Some("true")),
+        (Err(SourceError::Closed(reason)), true) => assert!(reason.remedy().contains("PostgreSQL 17"), "{reason}"),
+        (connected, _) => panic!("{version}: {connected:?}"),
+    }
+}

@@ -11,6 +11,9 @@ use crate::source::postgres::election::SIGN_OF_LIFE_INTERVAL;
 use crate::source::postgres::{Server, state};
 use crate::{FeedName, SourceError};
 
+/// The first version whose slots can survive a fail-over.
+const FAILOVER_SINCE: i32 = 170_000;
+
 /// A feed, and what it needs on its server.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
@@ -36,6 +39,12 @@ impl Setup {
     pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<ServerFacts, SourceError> {
         let facts = ServerFacts::ask(&self.server, connection).await?;
         check_server(&facts)?;
+        if self.failover && facts.version < FAILOVER_SINCE {
+            return Err(unfit(
+                format!("PostgreSQL {} has no slots that survive a fail-over", facts.version / 10_000),
+                "use PostgreSQL 17 or later, or make the feed without failover()",
+            ));
+        }
         self.check_tables(connection).await?;
         let publication = self.publication_facts(connection, &facts).await?;
         match &publication {
