@@ -3,8 +3,8 @@
 //! `cargo bench -p benches --bench slot_drain` on the servers of `scripts/services env`; needs a role that may make
 //! databases and slots (`ADMIN_DATABASE_URL`), and `pg_recvlogical` in `PG_BIN` or the path. For transactions of 1, 10 and
 //! 1,000 rows of an outbox, about 400 bytes each, a backlog is written once and copied slots of it are drained by each
-//! way in turn, the order rotated; printed are the medians and what they are of `pg_recvlogical`'s over TCP. The CPU seconds
-//! of both sides show what a loaded machine hides.
+//! way in turn, the order rotated; printed are the medians and what they are of `pg_recvlogical`'s over TCP, then the best
+//! runs and the CPU seconds of both sides, which show what a loaded machine hides.
 //!
 //! `SLOT_DRAIN_ROWS` (default 300000) and `SLOT_DRAIN_ROUNDS` (default 3) change the size; arguments choose ways by a part
 //! of their name.
@@ -359,16 +359,29 @@ fn print_table(backlog: &Backlog, ways: &[Way], taken: &[Vec<Taken>]) {
         "\n{} rows, {} in each transaction; CPU in seconds per million rows",
         backlog.rows, backlog.rows_per_transaction
     );
-    println!("{:<28} {:>10} {:>7} {:>11} {:>11}", "", "rows/s", "ratio", "client CPU", "server CPU");
+    println!(
+        "{:<28} {:>10} {:>7} {:>10} {:>7} {:>11} {:>11}",
+        "", "rows/s", "ratio", "best", "ratio", "client CPU", "server CPU"
+    );
     let rows = f64::from(backlog.rows);
-    let rate = |runs: &[Taken]| rows / median(runs.iter().map(|run| run.wall.as_secs_f64()));
+    let seconds = |runs: &[Taken]| Vec::from_iter(runs.iter().map(|run| run.wall.as_secs_f64()));
+    let rate = |runs: &[Taken]| rows / median(seconds(runs));
+    let best = |runs: &[Taken]| rows / seconds(runs).into_iter().fold(f64::INFINITY, f64::min);
     let reference = ways.iter().position(|way| matches!(way, Way::PgRecvlogical(Route::Tcp)));
-    let reference = reference.map(|index| rate(&taken[index]));
+    let of_reference = |rate: &dyn Fn(&[Taken]) -> f64, runs: &[Taken]| {
+        reference.map_or(String::new(), |index| format!("{:.2}", rate(runs) / rate(&taken[index])))
+    };
     for (way, runs) in ways.iter().zip(taken) {
-        let ratio = reference.map_or(String::new(), |reference| format!("{:.2}", rate(runs) / reference));
         let cpu = |of: fn(&Taken) -> Duration| median(runs.iter().map(|run| of(run).as_secs_f64())) / rows * 1e6;
         let (client, server) = (cpu(|run| run.client_cpu), cpu(|run| run.server_cpu));
-        println!("{:<28} {:>10.0} {ratio:>7} {client:>11.1} {server:>11.1}", way.name(), rate(runs));
+        println!(
+            "{:<28} {:>10.0} {:>7} {:>10.0} {:>7} {client:>11.1} {server:>11.1}",
+            way.name(),
+            rate(runs),
+            of_reference(&rate, runs),
+            best(runs),
+            of_reference(&best, runs),
+        );
     }
 }
 
