@@ -18,8 +18,11 @@ use crate::Topic;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a cluster may take to tell what a start can do without: limits and ids of topics.
 const OPTIONAL_LIMIT: Duration = Duration::from_secs(3);
-/// The pause between two looks at a topic that is still being made.
-const CREATION_POLL: Duration = Duration::from_millis(20);
+/// How long a topic must be unknown before it counts as missing: a broker that has just started knows none at first, and
+/// one broker hears later of a new topic than another.
+const ABSENCE_LIMIT: Duration = Duration::from_secs(5);
+/// The pause between two looks at a topic that may still become known.
+const ABSENCE_POLL: Duration = Duration::from_millis(20);
 
 /// A connection that asks and administers, for the time of a start.
 ///
@@ -88,6 +91,22 @@ impl Cluster {
         .await?
     }
 
+    /// The same, of which none is missing just because the broker that is asked does not know it yet.
+    pub(crate) async fn settled_topics(
+        &self,
+        names: &[String],
+        deadline: Deadline,
+    ) -> Result<BTreeMap<String, Topic>, Failure> {
+        let patience = deadline.at_most(ABSENCE_LIMIT);
+        loop {
+            let found = self.topics(names, deadline).await?;
+            if names.iter().all(|name| found.contains_key(name)) || patience.has_passed() {
+                return Ok(found);
+            }
+            tokio::time::sleep(ABSENCE_POLL).await;
+        }
+    }
+
     /// Makes a topic and waits until it can be written to. A topic that exists is left as it is.
     pub(crate) async fn create(&self, name: &str, plan: &NewTopicPlan, deadline: Deadline) -> Result<(), Failure> {
         let doing = || format!("create the topic {name:?}");
@@ -112,7 +131,7 @@ impl Cluster {
                 let detail = "it was created, but the brokers don't know it yet";
                 return Err(Failure::of(doing(), RDKafkaErrorCode::OperationTimedOut, detail));
             }
-            tokio::time::sleep(CREATION_POLL).await;
+            tokio::time::sleep(ABSENCE_POLL).await;
         }
         Ok(())
     }

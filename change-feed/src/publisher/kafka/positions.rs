@@ -26,6 +26,9 @@ pub(super) const RELAY_HEADER: &str = "feed_relay";
 const FIRST_SPAN: i64 = 16;
 /// How many times more are read each time that no position is among them.
 const SPAN_GROWTH: i64 = 16;
+/// How long the broker that is asked may not know the topic, which is there: it has just been made, or the broker has
+/// just started.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(5);
 /// The pause between two looks at an open transaction.
 const UNDECIDED_POLL: Duration = Duration::from_millis(10);
 /// The longest wait for one record.
@@ -141,8 +144,13 @@ impl PositionTopic {
     }
 
     fn ends(&self, client: &BaseConsumer<ClientLog>, deadline: Deadline) -> Result<(i64, i64), Failure> {
-        let answer = client.fetch_watermarks(&self.name, PARTITION, deadline.remaining());
-        answer.map_err(|error| Failure::new("ask where the positions end", &error))
+        let patience = deadline.at_most(UNKNOWN_LIMIT);
+        loop {
+            match client.fetch_watermarks(&self.name, PARTITION, deadline.remaining()) {
+                Err(error) if is_unknown(&error) && !patience.has_passed() => std::thread::sleep(UNDECIDED_POLL),
+                answer => return answer.map_err(|error| Failure::new("ask where the positions end", &error)),
+            }
+        }
     }
 
     /// The newest record of the feed with an offset in `from..to`.
@@ -187,6 +195,12 @@ impl PositionTopic {
             relay: relay.map(|relay| String::from_utf8_lossy(relay).into_owned()),
         })
     }
+}
+
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let unknown = [Code::UnknownPartition, Code::UnknownTopic, Code::UnknownTopicOrPartition, Code::LeaderNotAvailable];
+    error.rdkafka_error_code().is_some_and(|code| unknown.contains(&code))
 }
 
 /// Errors that a consumer reports while it goes on trying.

@@ -47,7 +47,8 @@ impl Limits {
 pub(super) fn compare(routes: &HashMap<String, Route>, found: &BTreeMap<String, Topic>) -> Result<(), PublishError> {
     for (name, route) in routes {
         let Some(now) = found.get(name) else {
-            return Err(super::start::missing_topic(name));
+            // Whether it is gone, or the broker does not know it yet, the next start finds out.
+            return Err(PublishError::transient(format!("the topic {name:?} is not there at present")));
         };
         if now.partitions != route.topic.partitions {
             return Err(PublishError::Closed(Mismatch::Repartitioned {

@@ -70,25 +70,24 @@ impl KafkaPublisher {
         let name = &self.positions.name;
         let found = cluster.topics(std::slice::from_ref(name), deadline).await?;
         match found.get(name).map(|topic| topic.partitions) {
+            // Changes nothing if it is there after all, and the broker has only just started.
             None => cluster.create(name, &self.options.position_topic(), deadline).await?,
-            Some(1) => {
-                // Not waiting: what is undecided may be this relay's own, which nobody aborts before the fence. The
-                // claim of a relay that has taken over is decided.
-                let kept = self.positions.newest(cluster, &self.options.settings, Wait::No, deadline).await?;
-                let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
-                // To fence is to take over: a relay that was replaced while it was away must not, unless it was
-                // elected again.
-                let had_it = self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected();
-                if had_it && holder.is_some_and(|holder| *holder != self.relay) {
-                    return Err(PublishError::Fenced);
-                }
-                seen.extend(self.checkpoint_of(kept.as_ref(), request)?);
-            }
+            Some(1) => {}
             Some(found) => {
                 let topic = name.clone();
                 return Err(PublishError::Closed(Mismatch::Repartitioned { topic, stored: 1, found }));
             }
         }
+        // Not waiting: what is undecided may be this relay's own, which nobody aborts before the fence. The claim of a
+        // relay that has taken over is decided.
+        let kept = self.positions.newest(cluster, &self.options.settings, Wait::No, deadline).await?;
+        let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
+        // To fence is to take over: a relay that was replaced while it was away must not, unless it was elected again.
+        let had_it = self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected();
+        if had_it && holder.is_some_and(|holder| *holder != self.relay) {
+            return Err(PublishError::Fenced);
+        }
+        seen.extend(self.checkpoint_of(kept.as_ref(), request)?);
         Ok(seen)
     }
 
@@ -160,20 +159,27 @@ impl KafkaPublisher {
         deadline: Deadline,
     ) -> Result<BTreeMap<String, Topic>, PublishError> {
         let found = cluster.topics(names, deadline).await?;
-        let missing: Vec<&String> = names.iter().filter(|name| !found.contains_key(*name)).collect();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        for name in missing {
-            let is_published = |seen: &Checkpoint| seen.identity.publisher.topics.contains_key(name);
-            if self.options.mode != Mode::Ephemeral && seen.iter().any(is_published) {
-                // An empty one in its place would hide that what had been published is gone.
-                return Err(PublishError::Closed(Mismatch::TopicRecreated { topic: name.clone() }));
+        let is_published = |name: &str| seen.iter().any(|seen| seen.identity.publisher.topics.contains_key(name));
+        let missing = names.iter().filter(|name| !found.contains_key(*name));
+        let mut made = Vec::new();
+        // An empty one in the place of one that was published would hide that its records are gone.
+        for name in missing.filter(|name| self.options.mode == Mode::Ephemeral || !is_published(name)) {
+            if let Some(plan) = self.options.new_topic(request.is_compacted(name)) {
+                cluster.create(name, &plan, deadline).await?;
+                made.push(name);
             }
-            let plan = self.options.new_topic(request.is_compacted(name)).ok_or_else(|| missing_topic(name))?;
-            cluster.create(name, &plan, deadline).await?;
         }
-        Ok(cluster.topics(names, deadline).await?)
+        let found = cluster.settled_topics(names, deadline).await?;
+        match names.iter().find(|name| !found.contains_key(*name)) {
+            None => Ok(found),
+            Some(name) if made.contains(&name) => {
+                Err(PublishError::transient(format!("the topic {name:?} was made, but not every broker knows it yet")))
+            }
+            Some(name) if is_published(name) => {
+                Err(PublishError::Closed(Mismatch::TopicRecreated { topic: name.clone() }))
+            }
+            Some(name) => Err(missing_topic(name)),
+        }
     }
 
     fn routes(
@@ -206,7 +212,7 @@ impl KafkaPublisher {
     }
 }
 
-pub(super) fn missing_topic(name: &str) -> PublishError {
+fn missing_topic(name: &str) -> PublishError {
     PublishError::fatal(format!(
         "the topic {name:?} does not exist on this cluster: create it (cleanup.policy=delete, retention.ms=-1), let the \
          publisher create it, or check that this is the right cluster"
