@@ -179,8 +179,15 @@ impl Record {
     }
 }
 
-/// Everything that a `read_committed` reader sees, partition by partition.
+/// Everything that a `read_committed` reader sees, partition by partition, once no transaction is open: the markers of
+/// a commit reach the partitions' leaders after its answer.
 pub(crate) fn read_committed(topic: &str) -> Vec<Record> {
+    (0..partitions(topic) as i32).for_each(|partition| wait_until_stable(topic, partition));
+    read_committed_now(topic)
+}
+
+/// The same, while a transaction is open.
+pub(crate) fn read_committed_now(topic: &str) -> Vec<Record> {
     read(&brokers(), topic, "read_committed")
 }
 
@@ -225,13 +232,13 @@ pub(crate) fn high_watermark(topic: &str, partition: i32) -> i64 {
 }
 
 /// Waits until no transaction is open in the partition: until its last stable offset is its end.
-pub(crate) async fn wait_until_stable(topic: &str, partition: i32) {
+pub(crate) fn wait_until_stable(topic: &str, partition: i32) {
     let (stable, all) = (reader("read_committed"), reader("read_uncommitted"));
     let end = |reader: &BaseConsumer| reader.fetch_watermarks(topic, partition, PATIENCE).expect("it exists").1;
     let start = Instant::now();
     while end(&stable) < end(&all) {
         assert!(start.elapsed() < PATIENCE, "a transaction is still open in {topic}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

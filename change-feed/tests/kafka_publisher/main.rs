@@ -16,7 +16,7 @@ mod topics;
 use change_feed::KafkaPublisher;
 use change_feed::publisher::KeptPosition;
 
-use crate::cluster::{Place, brokers, read_committed};
+use crate::cluster::{Place, brokers, read_committed, read_committed_now};
 use crate::parts::Run;
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn the_parts_of_one_database_transaction_become_visible_together() {
     run.begin(&publisher, &[run.envelope("a", 1, "{}")]).await.expect("the cluster is there");
     run.begin(&publisher, &[]).await.expect("an empty piece is a piece");
     run.begin(&publisher, &[run.envelope("a", 2, "{}")]).await.expect("the cluster is there");
-    assert_eq!(read_committed(&place.topic), []);
+    assert_eq!(read_committed_now(&place.topic), []);
     run.complete(&publisher, &[run.envelope("a", 3, "{}")], 3).await.expect("the cluster is there");
     assert_eq!(read_committed(&place.topic).len(), 3);
 }

@@ -65,7 +65,7 @@ async fn a_transaction_that_the_cluster_gave_up_is_no_takeover() {
     run.begin(&publisher, &[run.envelope("a", 1, "\"too slow\"")]).await.expect("the cluster is there");
     // The record must have arrived before it can be given up.
     wait_for_record(&place).await;
-    wait_until_stable(&place.topic, 0).await;
+    wait_until_stable(&place.topic, 0);
 
     let error = run.complete(&publisher, &[], 1).await.expect_err("it was aborted");
     assert!(matches!(error, PublishError::Transient(_)), "{error:?}");

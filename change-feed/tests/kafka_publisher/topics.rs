@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use change_feed::{FeedName, KafkaPublisher, Mismatch, PublishError};
+use change_feed::{FeedName, KafkaPublisher, Mismatch, PublishError, SourceIdentity};
 
-use crate::cluster::{Place, add_partitions, create_topic, delete_topic, topic_setting};
-use crate::parts::Run;
+use crate::cluster::{Place, add_partitions, brokers, create_topic, delete_topic, position_of, topic_setting};
+use crate::parts::{Run, position};
+use crate::proxy::{Accident, Proxy};
 
 #[tokio::test]
 async fn a_missing_topic_stops_the_feed_and_says_what_to_do() {
@@ -82,6 +83,44 @@ async fn a_published_topic_that_is_gone_is_not_made_again() {
     delete_topic(&place.topic).await;
     let error = place.try_resume(&publisher).await.expect_err("its records are gone");
     assert!(matches!(error, PublishError::Closed(Mismatch::TopicRecreated { .. })), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_a_broker_does_not_know_yet_is_not_gone() {
+    let place = Place::with_topic(1).await;
+    let proxy = Proxy::start(&brokers()).await;
+    let interval = Duration::ZERO;
+    let builder = KafkaPublisher::builder(proxy.address(), &place.feed).metadata_check_interval(interval);
+    let publisher = builder.build().expect("valid settings");
+    let run = Run::new(&place, &place.resume(&publisher).await);
+    run.complete(&publisher, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+
+    proxy.prepare(Accident::TopicForgotten(".events"));
+    let error = run.complete(&publisher, &[run.envelope("a", 2, "{}")], 2).await.expect_err("it looks");
+    assert!(matches!(error, PublishError::Transient(_)), "{error:?}");
+    proxy.prepare_times(Accident::TopicForgotten(".events"), 4);
+    assert_eq!(position_of(&place.resume(&publisher).await), position(1));
+    assert_eq!(proxy.accidents(), 5);
+    run.complete(&publisher, &[run.envelope("a", 2, "{}")], 2).await.expect("it is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_database_fences_nobody_even_if_the_broker_does_not_know_the_positions_yet() {
+    let place = Place::with_topic(1).await;
+    let original = place.transactional();
+    let run = Run::new(&place, &place.resume(&original).await);
+    run.complete(&original, &[run.envelope("a", 1, "{}")], 1).await.expect("the cluster is there");
+
+    let proxy = Proxy::start(&brokers()).await;
+    let publisher = KafkaPublisher::transactional(proxy.address(), &place.feed).expect("valid settings");
+    // A new client asks more than once, and not only when it is told to.
+    proxy.prepare_times(Accident::TopicForgotten(".positions"), 4);
+    let copy = SourceIdentity::new("test", "a copy", "public.order_events");
+    let topics = [place.topic.clone()];
+    let error = place.try_resume_from(&publisher, &copy, &topics).await.expect_err("another database");
+    assert!(matches!(error, PublishError::Closed(Mismatch::Differs { what: "database", .. })), "{error:?}");
+    assert_eq!(proxy.accidents(), 4);
+    run.complete(&original, &[run.envelope("a", 2, "{}")], 2).await.expect("nobody fenced it");
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! A topic of the real broker, and what writes to it.
 
 use std::env;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use change_feed::{Envelope, Epoch, Router};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
@@ -21,6 +22,7 @@ pub(crate) fn brokers() -> String {
 /// A topic of its own for each test.
 pub(crate) struct Topic {
     pub(crate) name: String,
+    partitions: i32,
     producer: ThreadedProducer<DefaultProducerContext>,
 }
 
@@ -37,7 +39,7 @@ impl Topic {
             .create()
             .expect("a producer");
         producer.init_transactions(TIMEOUT).expect("transactions");
-        Self { name, producer }
+        Self { name, partitions, producer }
     }
 
     pub(crate) async fn delete(&self) {
@@ -54,10 +56,30 @@ impl Topic {
 
     pub(crate) fn commit(&self) {
         self.producer.commit_transaction(TIMEOUT).expect("committed");
+        self.wait_until_decided();
     }
 
     pub(crate) fn abort(&self) {
         self.producer.abort_transaction(TIMEOUT).expect("aborted");
+        self.wait_until_decided();
+    }
+
+    /// The markers of a transaction reach the partitions' leaders after its answer.
+    fn wait_until_decided(&self) {
+        let [stable, all]: [BaseConsumer; 2] = ["read_committed", "read_uncommitted"].map(|isolation| {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", brokers()).set("group.id", "tests").set("isolation.level", isolation);
+            config.create().expect("a client")
+        });
+        let start = Instant::now();
+        for partition in 0..self.partitions {
+            let end =
+                |client: &BaseConsumer| client.fetch_watermarks(&self.name, partition, TIMEOUT).expect("an end").1;
+            while end(&stable) < end(&all) {
+                assert!(start.elapsed() < TIMEOUT, "the transaction is still open");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 
     pub(crate) fn publish(&self, envelopes: &[Envelope]) {
