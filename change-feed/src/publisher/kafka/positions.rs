@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdkafka::Message as _;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -147,7 +147,11 @@ impl PositionTopic {
         let patience = deadline.at_most(UNKNOWN_LIMIT);
         loop {
             match client.fetch_watermarks(&self.name, PARTITION, deadline.remaining()) {
-                Err(error) if is_unknown(&error) && !patience.has_passed() => std::thread::sleep(UNDECIDED_POLL),
+                Err(error) if is_unknown(&error) && !patience.has_passed() => {
+                    std::thread::sleep(UNDECIDED_POLL);
+                    // librdkafka remembers that there is no such partition until it is made to ask again.
+                    let _: KafkaResult<_> = client.fetch_metadata(Some(&self.name), patience.remaining());
+                }
                 answer => return answer.map_err(|error| Failure::new("ask where the positions end", &error)),
             }
         }
