@@ -156,7 +156,8 @@ impl ReplicationStream {
     /// confirmation and the slot is free.
     ///
     /// Frames that were not taken are dropped. A transaction that the server is in the middle of sending is given up
-    /// after a second.
+    /// after a second. A stream that has ended with an error has nothing left to end: its slot is free when the server
+    /// has noticed.
     ///
     /// # Errors
     ///
