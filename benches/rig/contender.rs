@@ -39,14 +39,17 @@ impl Contender {
         Self::Relay { plan, socket: false }
     }
 
-    pub(crate) fn all(has_socket: bool, has_debezium: bool) -> Vec<Self> {
+    /// Those that are at hand: ways of draining other than streaming only where the relay can choose.
+    pub(crate) fn all(has_socket: bool, chooses_drain: bool, has_debezium: bool) -> Vec<Self> {
         let mut all = vec![Self::Recvlogical, Self::STREAMING];
         all.extend(has_socket.then_some(Self::STREAMING_BY_SOCKET));
-        all.push(Self::BY_SQL);
+        all.extend(chooses_drain.then_some(Self::BY_SQL));
         for delivery in [Delivery::Transactional, Delivery::Idempotent] {
             all.extend([Shape::Events, Shape::Rows].map(|shape| Self::to_kafka(delivery, shape)));
         }
-        all.extend([Drain::Streaming, Drain::Sql].map(Self::whole_feed));
+        if chooses_drain {
+            all.extend([Drain::Streaming, Drain::Sql].map(Self::whole_feed));
+        }
         if has_debezium {
             all.extend(Mode::ALL.map(Self::Debezium));
         }
@@ -102,16 +105,17 @@ mod tests {
 
     #[test]
     fn no_two_contenders_share_a_name() {
-        let all = Contender::all(true, true);
+        let all = Contender::all(true, true, true);
         let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len(), "{names:?}");
         assert!(names.contains("relay to Kafka transactional, outbox"));
     }
 
     #[test]
-    fn the_rival_and_the_socket_are_left_out_where_they_are_not_at_hand() {
-        let all = Contender::all(false, false);
+    fn what_is_not_at_hand_is_left_out() {
+        let all = Contender::all(false, false, false);
         assert!(all.contains(&Contender::STREAMING) && !all.contains(&Contender::STREAMING_BY_SOCKET));
+        assert!(!all.contains(&Contender::BY_SQL));
         assert!(!all.iter().any(Contender::is_debezium));
     }
 }

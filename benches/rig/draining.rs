@@ -9,7 +9,7 @@ use crate::contender::Contender;
 use crate::dataset::Dataset;
 use crate::debezium::Mode;
 use crate::kafka::{Content, Kind, PARTITIONS};
-use crate::outcome::{Outcome, chain};
+use crate::outcome::Outcome;
 use crate::relay::{LOG_PROGRESS, Plan, Shape, To};
 use crate::rig::Rig;
 use crate::usage::Usage;
@@ -65,7 +65,7 @@ pub(crate) async fn measure(rig: &Rig) -> Outcome<Vec<Sample>> {
 }
 
 async fn measure_on(rig: &Rig, dataset: &Dataset) -> Vec<Sample> {
-    let mut contenders = Contender::all(rig.postgres.socket.is_some(), rig.debezium.is_some());
+    let mut contenders = Contender::all(rig.postgres.socket.is_some(), rig.relay.chooses_drain, rig.debezium.is_some());
     contenders.retain(|contender| contender.is_limit() || rig.options.wants_contender(&contender.to_string()));
     let mut samples = Vec::new();
     for round in 0..=usize::from(rig.options.runs) {
@@ -91,10 +91,7 @@ async fn measure_on(rig: &Rig, dataset: &Dataset) -> Vec<Sample> {
                     }
                 }
                 Err(error) => {
-                    eprintln!(
-                        "rig: {contender} is left out from here on: {}",
-                        chain(&*error as &dyn std::error::Error)
-                    );
+                    rig.miss(&format!("{contender}, {} per transaction", dataset.rows_per_transaction), &error);
                     contenders.retain(|other| *other != contender);
                 }
             }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::dataset::Dataset;
 use crate::draining::Topics;
-use crate::outcome::{Outcome, chain};
+use crate::outcome::Outcome;
 use crate::relay::{Delivery, Drain, LOG_PROGRESS, Plan, Shape, To};
 use crate::rig::Rig;
 
@@ -33,7 +33,8 @@ pub(crate) async fn measure(rig: &Rig) -> Outcome<Vec<Large>> {
     let dataset = Dataset::with_backlog(&rig.postgres, "large", rows, rows).await?;
     let mut all = Vec::new();
     for _ in 0..rig.options.runs {
-        for drain in [Drain::Auto, Drain::Streaming] {
+        let drains = if rig.relay.chooses_drain { &[Drain::Auto, Drain::Streaming][..] } else { &[Drain::Auto] };
+        for &drain in drains {
             match run(rig, &dataset, drain).await {
                 Ok(large) => {
                     let Large { drain, seconds, peak_bytes, parts, .. } = &large;
@@ -41,10 +42,7 @@ pub(crate) async fn measure(rig: &Rig) -> Outcome<Vec<Large>> {
                     eprintln!("rig: the large transaction, {drain}: {seconds:.1} s, {peak_mib} MiB, {parts} part(s)");
                     all.push(large);
                 }
-                Err(error) => {
-                    let error = chain(&*error as &dyn std::error::Error);
-                    eprintln!("rig: the large transaction, {}: {error}", drain.name());
-                }
+                Err(error) => rig.miss(&format!("the large transaction, {}", drain.name()), &error),
             }
             sleep(REST).await;
         }

@@ -76,10 +76,10 @@ async fn run(rig: Rig, machine: Machine) -> Outcome<()> {
     let lines = measured.lines();
     println!("{}\n{}", table::table(&lines), measured.contenders());
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let report = Report { machine, postgres: rig.postgres.version, command, lines, measured };
+    let report = Report { machine, postgres: rig.postgres.version.clone(), command, lines, measured };
     std::fs::write(&rig.json, serde_json::to_string_pretty(&report)? + "\n")?;
     println!("every run is in {}", rig.json.display());
-    Ok(())
+    rig.is_whole()
 }
 
 async fn measure(rig: &Rig) -> Outcome<Measured> {

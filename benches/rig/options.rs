@@ -11,7 +11,7 @@ Environment (scripts/services env prints it):
   PG_BIN              the folder of pg_recvlogical
   PG_SOCKET_DIR       the folder of PostgreSQL's Unix socket [default: the server is asked]
 
-Exit codes: 0 measured (whether or not the targets are met), 1 failed, 2 wrong usage.";
+Exit codes: 0 measured (whether or not the targets are met), 1 failed or something could not be measured, 2 wrong usage.";
 
 /// Measures the whole feed, from PostgreSQL's log to Kafka's consumers, beside its rivals on the same data and the same
 /// servers. Everything that it makes on the servers is removed at the end.
@@ -30,8 +30,8 @@ pub(crate) struct Options {
     /// What to measure [default: all of it].
     #[arg(long, value_delimiter = ',')]
     pub(crate) sections: Vec<Section>,
-    /// Only contenders whose names contain one of these texts, beside pg_recvlogical.
-    #[arg(long, value_delimiter = ',')]
+    /// Only contenders whose names contain this text, beside pg_recvlogical. May be given again for more.
+    #[arg(long = "contender", value_name = "TEXT")]
     pub(crate) contenders: Vec<String>,
     /// Rows of the one large transaction.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -94,8 +94,9 @@ mod tests {
 
     #[test]
     fn sections_and_contenders_can_be_chosen() {
-        let options = options(&["--sections", "latency,start", "--contenders", "idempotent,null"]);
+        let options =
+            options(&["--sections", "latency,start", "--contender", "idempotent, rows", "--contender", "null"]);
         assert!(options.wants(Section::Latency) && !options.wants(Section::Drain));
-        assert!(options.wants_contender("to null by SQL") && !options.wants_contender("transactional"));
+        assert!(options.wants_contender("to null by SQL") && !options.wants_contender("transactional, rows"));
     }
 }

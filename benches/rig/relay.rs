@@ -93,7 +93,7 @@ impl Plan {
         }
     }
 
-    fn arguments(&self, feed: &str) -> Vec<String> {
+    fn arguments(&self, feed: &str, chooses_drain: bool) -> Vec<String> {
         let topic = self.topic(feed);
         let shape = match self.shape {
             Shape::Events => ["--outbox", TABLE, "--topic", &topic],
@@ -103,8 +103,9 @@ impl Plan {
             To::Null => ["--to", "null"].to_vec(),
             To::Kafka(delivery) => ["--to", "kafka", "--delivery", delivery.name()].to_vec(),
         };
-        let fixed = ["run", "--feed", feed, "--drain", self.drain.name()];
-        [&fixed[..], &shape, &to].concat().into_iter().map(str::to_owned).collect()
+        let drain = ["--drain", self.drain.name()];
+        let drain = if chooses_drain { &drain[..] } else { &[] };
+        [&["run", "--feed", feed], drain, &shape, &to].concat().into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -112,13 +113,15 @@ impl Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct RelayProgram {
     program: PathBuf,
+    /// Whether it can be told how to read the log; else it streams.
+    pub(crate) chooses_drain: bool,
 }
 
 impl RelayProgram {
     /// The program that is given, or the workspace's own, built for release into the same target folder as the rig.
     pub(crate) async fn find(given: Option<&Path>, target: &Path) -> Outcome<Self> {
         if let Some(program) = given {
-            return Ok(Self { program: program.to_owned() });
+            return Self::ask(program.to_owned()).await;
         }
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
@@ -127,7 +130,15 @@ impl RelayProgram {
         if !build.status().await?.success() {
             return Err("the change-feed command can't be built".into());
         }
-        Ok(Self { program: target.join("release/change-feed") })
+        Self::ask(target.join("release/change-feed")).await
+    }
+
+    async fn ask(program: PathBuf) -> Outcome<Self> {
+        let help =
+            Command::new(&program).args(["run", "--help"]).stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let help = help.map_err(|error| format!("{} can't be started: {error}", program.display()))?;
+        let chooses_drain = String::from_utf8_lossy(&help.stdout).contains("--drain ");
+        Ok(Self { program, chooses_drain })
     }
 
     pub(crate) fn start(
@@ -140,7 +151,7 @@ impl RelayProgram {
     ) -> Outcome<Relay> {
         let mut command = Command::new(&self.program);
         command
-            .args(plan.arguments(feed))
+            .args(plan.arguments(feed, self.chooses_drain))
             .env("DATABASE_URL", database_url)
             .env("KAFKA_BROKERS", brokers)
             .env("RUST_LOG", log)
@@ -275,12 +286,12 @@ mod tests {
         let plan = Plan::to_kafka(Delivery::Transactional, Shape::Rows);
         assert_eq!(plan.topic("f"), "f.public.events");
         assert_eq!(
-            plan.arguments("f").join(" "),
-            "run --feed f --drain auto --tables public.events --topic-prefix f --to kafka --delivery transactional"
+            plan.arguments("f", false).join(" "),
+            "run --feed f --tables public.events --topic-prefix f --to kafka --delivery transactional"
         );
         let plan = Plan { to: To::Null, shape: Shape::Events, drain: Drain::Sql };
         assert_eq!(
-            plan.arguments("f").join(" "),
+            plan.arguments("f", true).join(" "),
             "run --feed f --drain sql --outbox public.events --topic f.events --to null"
         );
     }

@@ -1,7 +1,9 @@
 //! What all sections share: the servers, the programs and the run's name.
 
 use std::env;
+use std::error::Error;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::debezium::Debezium;
@@ -24,6 +26,7 @@ pub(crate) struct Rig {
     pub(crate) json: PathBuf,
     /// For files of this run alone.
     scratch: PathBuf,
+    missing: Mutex<Vec<String>>,
 }
 
 impl Rig {
@@ -41,14 +44,28 @@ impl Rig {
             false => None,
         };
         let json = options.json.clone().unwrap_or_else(|| target.join("rig.json"));
-        Ok(Self { options, postgres, kafka, relay, recvlogical, debezium, json, scratch })
+        let missing = Mutex::default();
+        Ok(Self { options, postgres, kafka, relay, recvlogical, debezium, json, scratch, missing })
+    }
+
+    /// Notes something that could not be measured; the rest is.
+    pub(crate) fn miss(&self, what: &str, error: &Failure) {
+        let words = format!("{what}: {}", chain(&**error as &dyn Error));
+        eprintln!("rig: not measured: {words}");
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+    }
+
+    /// Fails if something could not be measured.
+    pub(crate) fn is_whole(&self) -> Outcome<()> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.is_empty() { Ok(()) } else { Err(format!("not measured: {}", missing.join("; ")).into()) }
     }
 
     /// Removes what the run has made; says what it could not.
     pub(crate) async fn clean_up(&self) {
         let told = |what: &str, answer: Outcome<()>| {
             if let Err(error) = answer {
-                eprintln!("rig: {what} of this run could not be removed: {}", chain(&*error as &dyn std::error::Error));
+                eprintln!("rig: {what} of this run could not be removed: {}", chain(&*error as &dyn Error));
             }
         };
         told("slots and databases", self.postgres.clean_up().await);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::dataset::Dataset;
 use crate::draining::Topics;
 use crate::latency::{Reader, Writer};
-use crate::outcome::{Outcome, chain};
+use crate::outcome::Outcome;
 use crate::relay::{Delivery, LOG_QUIET, Plan, Shape};
 use crate::rig::Rig;
 
@@ -29,10 +29,7 @@ pub(crate) async fn measure(rig: &Rig) -> Vec<Start> {
     for delivery in [Delivery::Transactional, Delivery::Idempotent] {
         match starts(rig, delivery).await {
             Ok(starts) => all.extend(starts),
-            Err(error) => {
-                let error = chain(&*error as &dyn std::error::Error);
-                eprintln!("rig: the start of the {} relay could not be measured: {error}", delivery.name());
-            }
+            Err(error) => rig.miss(&format!("the start of the {} relay", delivery.name()), &error),
         }
     }
     all

@@ -21,7 +21,7 @@ use crate::debezium::Mode;
 use crate::draining::Topics;
 use crate::figures::percentile;
 use crate::kafka::Kind;
-use crate::outcome::{Outcome, chain};
+use crate::outcome::Outcome;
 use crate::relay::{Delivery, LOG_QUIET, Plan, Shape};
 use crate::rig::Rig;
 use writer::Write;
@@ -79,10 +79,7 @@ pub(crate) async fn measure(rig: &Rig) -> Vec<Latency> {
         }
         match measure_subject(rig, subject, index).await {
             Ok(latencies) => all.extend(latencies),
-            Err(error) => {
-                let error = chain(&*error as &dyn std::error::Error);
-                eprintln!("rig: the latency of {} could not be measured: {error}", subject.name());
-            }
+            Err(error) => rig.miss(&format!("the latency of {}", subject.name()), &error),
         }
     }
     all
