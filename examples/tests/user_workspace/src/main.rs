@@ -3,8 +3,7 @@
 use anyhow::bail;
 use change_feed::outbox::{Event, Guard};
 use change_feed::publisher::KafkaPublisher;
-use change_feed::source::PostgresPollSource;
-use change_feed::{FeedName, Relay, RelayError, Router};
+use change_feed::{FeedName, LogicalSource, Relay, RelayError, Router};
 use order_domain::{Currency, CustomerId, Money, NewItem, NewOrder, Quantity, Sku};
 use order_store::{OrderStore, PostgresOrderStore, Refusal, Request, StoreError};
 use sqlx::{Connection, PgConnection};
@@ -25,8 +24,8 @@ async fn place_an_order(database_url: String, customer: CustomerId) -> anyhow::R
 }
 
 async fn run_a_relay(database_url: String, brokers: String, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-    let feed = FeedName::new("orders")?; // names the transactional id, the position topic and the state in the database
-    let source = PostgresPollSource::builder(&database_url, &feed).outbox(order_store::outbox()).connect().await?;
+    let feed = FeedName::new("orders")?; // names slot, publication, transactional id and position topic
+    let source = LogicalSource::builder(&database_url, &feed).outbox(order_store::outbox()).connect().await?;
     let publisher = KafkaPublisher::transactional(&brokers, &feed)?;
     let relay = Relay::new(feed, source, Router::to_topic("orders.events"), publisher);
     match relay.run(shutdown).await { // one future: await it, cancel it, supervise it
