@@ -3,15 +3,17 @@
 //! `cargo bench -p benches --bench store` (with `DATABASE_URL`; SQLite needs nothing)
 //!
 //! Writers add items at once, each to another order (*spread*) or all of them to the same one (*hot*, and the next one
-//! when it is half full). *By hand* is the very statement that the store prepared, through sqlx on the same pool; on SQLite
-//! the statements of the same transaction. What criterion prints are times for one item; the ratios at the end come from
+//! when it is half full). *By hand* is the very statement that the store prepared, through sqlx on the same pool, and the
+//! reading of what it answers, which is the order; on SQLite the statements of the same transaction. What criterion prints are times for one item; the ratios at the end come from
 //! short rounds by turns, since the machine's speed drifts.
 
 use std::future::Future;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use futures::future::BoxFuture;
 use order_domain::{Currency, Money, NewItem, NewOrder, OrderId, Quantity, Sku};
@@ -165,6 +167,11 @@ async fn postgres_by_hand(pool: PgPool, statement: &'static str, order_id: Order
         .expect("an item");
     const STEPPED_VERSION: usize = 14;
     row.get::<i64, _>(STEPPED_VERSION);
+    // What it answers: the order, with its items in arrays.
+    black_box((row.get::<Uuid, _>(0), row.get::<Uuid, _>(1), row.get::<&str, _>(2), row.get::<&str, _>(4)));
+    black_box((row.get::<Option<DateTime<Utc>>, _>(5), row.get::<Option<DateTime<Utc>>, _>(6)));
+    black_box((row.get::<Option<Vec<Uuid>>, _>(7), row.get::<Option<Vec<String>>, _>(8)));
+    black_box((row.get::<Option<Vec<i32>>, _>(9), row.get::<Option<Vec<i64>>, _>(10)));
 }
 
 async fn sqlite(folder: &TempDir) -> Arena {

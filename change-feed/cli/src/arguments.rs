@@ -37,7 +37,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) create: bool,
     /// A TOML file with any of these options, without the dashes; what the command line says goes before it. Its table
-    /// [kafka] holds properties of librdkafka, such as "security.protocol".
+    /// "kafka" holds properties of librdkafka, such as "security.protocol".
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
