@@ -270,12 +270,13 @@ async fn frames_are_taken_without_an_allocation_for_each() {
     database.commit(0..20_000).await;
     let mut stream = database.stream().await;
     let (mut frames, mut allocations, mut has_ended) = (0_u64, 0, false);
+    let is_commit = |frame: &Frame| matches!(frame, Frame::Data(message) if message.data.first() == Some(&b'C'));
     while !has_ended {
-        stream.next().await.expect("a frame");
+        has_ended = is_commit(&stream.next().await.expect("a frame"));
         let counted = allocation_counter::measure(|| {
             while let Some(frame) = stream.next_buffered().expect("a frame") {
                 frames += 1;
-                has_ended |= matches!(frame, Frame::Data(message) if message.data.first() == Some(&b'C'));
+                has_ended |= is_commit(&frame);
             }
         });
         allocations += counted.count_total;
