@@ -52,7 +52,7 @@ async fn wrong_usage_is_told_before_anything_is_started() {
         (vec!["--topic", ""], "--topic"),
         (vec!["--topic", "storefront.positions"], "position"),
         (vec!["--feed", &"a".repeat(49)], "48"),
-        (vec!["--source", "logical"], "--source poll"),
+        (vec!["--source", "logical"], "needs PostgreSQL"),
         (vec!["--source", "magic"], "poll"),
         (vec!["--demo"], "--demo"),
         (vec!["orders"], "orders"),

@@ -6,7 +6,7 @@ use sqlx::ConnectOptions as _;
 
 use crate::live_stream::LiveStream;
 use crate::place::Place;
-use crate::program::{PATIENCE, Start};
+use crate::program::PATIENCE;
 
 /// How the feed is captured, as its position says; waits until it has one.
 async fn captured_by(place: &Place) -> String {
@@ -67,12 +67,4 @@ async fn a_feed_that_began_with_polling_goes_on_with_it_where_the_log_could_be_r
     LiveStream::open(&api, None).await.through(&order).await;
     assert_eq!(captured_by(&place).await, "postgres-poll");
     assert!(place.verdict().await.is_clean());
-}
-
-#[tokio::test]
-async fn sqlite_has_no_log_to_decode() {
-    let place = Place::new().await;
-    let ended = Start::within(place.folder.path()).args(&["--source", "logical"]).ended().await;
-    assert_eq!(ended.code(), Some(2), "{ended:#?}");
-    assert!(ended.warned.join("\n").contains("needs PostgreSQL"), "{ended:#?}");
 }
