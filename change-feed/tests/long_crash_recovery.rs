@@ -5,9 +5,13 @@ mod crash;
 use crash::{Capture, Fault, Mode};
 
 const KILLS: u32 = 40;
+const DEATHS: u32 = 10;
 const FAIL_OVERS: u32 = 15;
 const FREEZES: u32 = 5;
 const ROUNDS: u32 = 4;
+const TERMINATIONS: u32 = 100;
+const ACCIDENTS: u32 = 10;
+const KILLS_ON_THREE_BROKERS: u32 = 100;
 const EVERY_FAULT: [Fault; 4] =
     [Fault::BrokerStopped, Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
 
@@ -62,7 +66,8 @@ macro_rules! on_each_pair {
 }
 
 on_each_pair! {
-    a_relay_is_killed_at_random_moments(capture, mode) => crash::kills(capture, mode, KILLS);
+    a_relay_is_killed_at_random_moments(capture, mode) => crash::kills(capture, mode, KILLS, None);
+    a_relay_is_killed_at_each_step(capture, mode) => crash::deaths(capture, mode, DEATHS);
     the_active_one_of_two_relays_is_killed(capture, mode) => crash::standbys(capture, mode, FAIL_OVERS);
     the_active_one_of_two_relays_is_frozen_and_wakes_up(capture, mode) => crash::freezes(capture, mode, FREEZES);
     servers_go_away_and_come_back(capture, mode) => crash::outages(capture, mode, faults(capture), ROUNDS);
@@ -74,6 +79,46 @@ fn faults(capture: Capture) -> &'static [Fault] {
         Capture::PostgresPoll | Capture::PostgresLog => &EVERY_FAULT,
         Capture::Sqlite => &EVERY_FAULT[..2],
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_killed_at_random_moments_on_three_brokers_in_transactions() {
+    crash::kills(Capture::PostgresLog, Mode::Transactional, KILLS_ON_THREE_BROKERS, Some(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_killed_at_random_moments_on_three_brokers_without_transactions() {
+    crash::kills(Capture::PostgresLog, Mode::Idempotent, KILLS_ON_THREE_BROKERS, Some(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_three_brokers_and_the_coordinator_is_killed_under_transactions() {
+    crash::broker_kills(Capture::PostgresLog, Mode::Transactional, ROUNDS, 2 * ROUNDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_three_brokers_is_killed_without_transactions() {
+    crash::broker_kills(Capture::PostgresLog, Mode::Idempotent, ROUNDS, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_walsender_is_terminated_in_transactions() {
+    crash::walsenders(Mode::Transactional, TERMINATIONS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_walsender_is_terminated_without_transactions() {
+    crash::walsenders(Mode::Idempotent, TERMINATIONS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_transaction_arrives_late_from_the_log_of_postgres() {
+    crash::accidents(Capture::PostgresLog, ACCIDENTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_transaction_arrives_late_from_sqlite() {
+    crash::accidents(Capture::Sqlite, ACCIDENTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

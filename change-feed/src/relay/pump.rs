@@ -179,6 +179,8 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
 
     fn captured(&mut self, result: Result<Changes, SourceError>) -> Result<(), Setback> {
         let Changes { changes, end } = result?;
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("decoded");
         trace!(target: LOG, feed = %self.relay.feed, changes = changes.len(), ?end, "captured");
         let (router, epoch, rejections) = (&self.relay.router, self.identity.epoch, &self.memory.rejections);
         let route = |change| router.route(change, epoch).map(|envelope| rejections.apply(envelope));
@@ -274,6 +276,8 @@ async fn publish<P: Publisher>(
 }
 
 async fn acknowledge<S: Source>(source: &S, checkpoint: Checkpoint) -> (Checkpoint, Result<(), SourceError>) {
+    #[cfg(feature = "failpoints")]
+    fail::fail_point!("before_acknowledge");
     let result = source.acknowledge(&checkpoint).await;
     (checkpoint, result)
 }

@@ -6,6 +6,7 @@ use change_feed::FeedName;
 use change_feed::judge::Delivery;
 use serde::{Deserialize, Serialize};
 
+use super::death::Death;
 use super::flaw::Flaw;
 
 /// The environment variable that makes a process of this test a relay.
@@ -21,6 +22,7 @@ pub(crate) struct Assignment {
     pub(crate) mode: Mode,
     pub(crate) brokers: String,
     pub(crate) flaw: Option<Flaw>,
+    pub(crate) death: Option<Death>,
 }
 
 /// Where the relay captures from.

@@ -153,6 +153,16 @@ impl Ledger {
         self.connect(Commits::Durable).await?.history().await
     }
 
+    /// Ends the server's process that reads the log at present, if there is one.
+    pub(crate) async fn end_walsender(&self) -> bool {
+        let Place::Postgres { server, database, .. } = &self.place else { return false };
+        let mut connection = server.connect().await.expect("the server answers");
+        let end = "select pg_terminate_backend(active_pid) from pg_replication_slots
+            where slot_name = $1 and active_pid is not null";
+        let ended = sqlx::query_scalar(end).bind(database).fetch_optional(&mut connection).await;
+        ended.expect("a role that may end it").unwrap_or(false)
+    }
+
     /// Removes the database. A file goes with its folder.
     pub(crate) async fn remove(&self) {
         if let Place::Postgres { server, database, has_slot } = &self.place {

@@ -12,11 +12,15 @@
 //! prints a report line with its counts and its seed; `CRASH_SEED` repeats the choices of a run, though not its timing.
 
 mod assignment;
+mod cluster;
+mod death;
 mod flaw;
 mod ledger;
 mod load;
 mod patience;
 mod process;
+#[path = "../kafka_publisher/proxy.rs"]
+mod proxy;
 mod relay;
 mod scenarios;
 mod servers;
@@ -24,4 +28,7 @@ mod topic;
 mod world;
 
 pub(crate) use assignment::{Capture, Mode};
-pub(crate) use scenarios::{Fault, drains_when_told, freezes, kills, outages, readers, shows_its_flaw, standbys};
+pub(crate) use scenarios::{
+    Fault, accidents, broker_kills, deaths, drains_when_told, freezes, kills, outages, readers, shows_its_flaw,
+    standbys, walsenders,
+};

@@ -1,5 +1,6 @@
 //! A relay process, as its test holds it.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -9,6 +10,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
 use super::assignment::{ASSIGNMENT, Assignment};
+use super::death::Death;
 use super::patience::eventually;
 use super::relay::{STATUS, State, Status};
 
@@ -63,6 +65,19 @@ impl RelayProcess {
     pub(crate) async fn kill(&mut self) {
         assert!(!self.has_ended(), "it ended before it was killed: {}", self.report());
         self.child.kill().await.expect("a process of ours");
+    }
+
+    /// Waits until it has died so, by its own hand and nobody else's.
+    pub(crate) async fn dies(&mut self, death: Death) {
+        let (name, log) = (self.name.clone(), self.log.clone());
+        let dead = async || match self.child.try_wait().expect("a process of ours") {
+            Some(status) => Ok(status),
+            None => Err(format!("{name} lives")),
+        };
+        let status = eventually(&format!("the relay {death}"), dead, || tail(&log)).await;
+        let last = tail(&log);
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it ended before it died: {}", self.report());
+        assert!(last.trim_end().ends_with(&death.to_string()), "it died, but not at its step: {}", self.report());
     }
 
     /// Stops it as if its machine slept (SIGSTOP).

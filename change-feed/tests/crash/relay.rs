@@ -63,6 +63,9 @@ pub(crate) fn run(assignment: &Assignment) -> ! {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
+    if let Some(death) = assignment.death {
+        death.await_this_process();
+    }
     // The test holds the other end: it closes when the test is gone, however it went.
     std::thread::spawn(|| {
         let _: Result<usize, _> = std::io::stdin().read(&mut [0]);

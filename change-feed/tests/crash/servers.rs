@@ -20,11 +20,12 @@ pub(crate) fn shared(variable: &str) -> String {
 }
 
 impl Servers {
-    pub(crate) async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str, brokers: u32) -> Self {
         let home = workspace().join("target/services-private").join(name);
-        // A 4.3 forgets a commit where a partition has no replica left (KAFKA-20734), as here when the only broker is
+        // A 4.3 forgets a commit where a partition has no replica left (KAFKA-20734), as it is when the only broker is
         // away: what its readers never see then looks lost, and is.
-        services(&home, &["up", "--kafka", "4.2"]).await;
+        let kafka = if brokers > 1 { "4.3" } else { "4.2" };
+        services(&home, &["up", "--kafka", kafka, "--brokers", &brokers.to_string()]).await;
         let exports = services(&home, &["env"]).await;
         let exported = |name: &str| {
             let assignments = exports.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
@@ -43,7 +44,7 @@ impl Servers {
         }
     }
 
-    /// `stop`, `kill` or `start` of `postgres` or `kafka`.
+    /// `stop`, `kill` or `start` of `postgres`, `kafka` (every broker) or `kafka-1`.
     pub(crate) async fn tell(&self, command: &str, server: &str) {
         services(&self.home, &[command, server]).await;
     }

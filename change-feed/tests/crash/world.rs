@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::assignment::{Assignment, Capture, Mode};
+use super::death::Death;
 use super::flaw::Flaw;
 use super::ledger::{Commits, Committed, Ledger};
 use super::load::{HOT_ACCOUNTS, Load, Written};
@@ -51,7 +52,7 @@ impl World {
         let (database_url, brokers) = (ledger.url(), brokers.to_owned());
         Self {
             topic: Topic::new(&brokers, &topic),
-            assignment: Assignment { feed, topic, capture, database_url, mode, brokers, flaw: None },
+            assignment: Assignment { feed, topic, capture, database_url, mode, brokers, flaw: None, death: None },
             rng: Rng::with_seed(seed),
             ledger,
             mode,
@@ -68,14 +69,33 @@ impl World {
     }
 
     pub(crate) fn relay(&mut self) -> RelayProcess {
-        self.relay_with(None)
+        self.start(&self.assignment.clone())
     }
 
     /// A relay that is broken on purpose.
-    pub(crate) fn relay_with(&mut self, flaw: Option<Flaw>) -> RelayProcess {
+    pub(crate) fn relay_with(&mut self, flaw: Flaw) -> RelayProcess {
+        self.start(&Assignment { flaw: Some(flaw), ..self.assignment.clone() })
+    }
+
+    /// A relay that ends itself.
+    pub(crate) fn relay_that_dies(&mut self, death: Death) -> RelayProcess {
+        self.start(&Assignment { death: Some(death), ..self.assignment.clone() })
+    }
+
+    fn start(&mut self, assignment: &Assignment) -> RelayProcess {
         self.relays_started += 1;
         let name = format!("relay-{}", self.relays_started);
-        RelayProcess::start(&Assignment { flaw, ..self.assignment.clone() }, &self.folder, name)
+        RelayProcess::start(assignment, &self.folder, name)
+    }
+
+    /// From now on relays reach the brokers by these addresses. Who reads the topic does not.
+    pub(crate) fn reach_brokers_at(&mut self, addresses: &str) {
+        addresses.clone_into(&mut self.assignment.brokers);
+    }
+
+    /// By which Kafka knows the feed's transactions.
+    pub(crate) fn transactional_id(&self) -> String {
+        format!("change-feed.{}", self.assignment.feed)
     }
 
     /// A moment at random, up to so many milliseconds away.

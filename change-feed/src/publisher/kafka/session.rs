@@ -137,6 +137,8 @@ impl Session {
             }
         }
         self.send(part.envelopes(), deadline).await?;
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("sent");
         let Some(checkpoint) = part.checkpoint() else {
             if self.one_by_one {
                 self.settle(deadline).await?;
@@ -151,6 +153,8 @@ impl Session {
             self.settle(deadline).await?;
             self.is_open = false;
         }
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("after_commit");
         self.one_by_one_next.store(false, Ordering::Release);
         Ok(())
     }
@@ -171,6 +175,8 @@ impl Session {
     }
 
     async fn commit(&mut self, deadline: Deadline) -> Result<(), PublishError> {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("before_commit");
         let producer = self.producer()?;
         let committed = within(deadline, "commit the Kafka transaction", move |deadline| {
             let outcome = commit_transaction(producer.client(), deadline);

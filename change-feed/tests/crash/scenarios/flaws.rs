@@ -45,7 +45,7 @@ async fn under_kills(capture: Capture, flaw: Flaw) -> World {
     let mut world = World::new(capture, Mode::Idempotent, &database_url, &brokers).await;
     let load = world.load();
     for _ in 0..KILLS {
-        let mut relay = world.relay_with(Some(flaw));
+        let mut relay = world.relay_with(flaw);
         let published = async || match relay.status() {
             status if status.envelopes > 0 => Ok(()),
             status => Err(format!("{status:?}")),

@@ -8,18 +8,28 @@ use crate::crash::assignment::{Capture, Mode};
 use crate::crash::patience::eventually;
 use crate::crash::process::RelayProcess;
 use crate::crash::relay::State;
-use crate::crash::servers::shared;
+use crate::crash::servers::{Servers, shared};
 use crate::crash::world::World;
 
 /// A relay lives so long at most before it is killed.
 const LIFE_MAX_MS: u64 = 1_500;
 
-/// A relay is killed (`kill -9`) so often, at moments at random, while writers write.
+/// A relay is killed (`kill -9`) so often, at moments at random, while writers write: on the servers that all tests share,
+/// or with so many brokers of this scenario's own.
 ///
 /// L, P and O hold always, D with transactions. A: what a killed relay leaves behind, once its open transaction is
 /// decided, holds no transaction in part.
-pub(crate) async fn kills(capture: Capture, mode: Mode, count: u32) {
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+pub(crate) async fn kills(capture: Capture, mode: Mode, count: u32, own_brokers: Option<u32>) {
+    let own = match own_brokers {
+        Some(brokers) => {
+            Some(Servers::start(&format!("crash-kills-{capture:?}-{mode:?}").to_lowercase(), brokers).await)
+        }
+        None => None,
+    };
+    let (database_url, brokers) = match &own {
+        Some(servers) => (servers.database_url(capture).to_owned(), servers.brokers.clone()),
+        None => (shared(capture.url_variable()), shared("KAFKA_BROKERS")),
+    };
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let mut killed_while = BTreeMap::new();
@@ -40,7 +50,8 @@ pub(crate) async fn kills(capture: Capture, mode: Mode, count: u32) {
     let written = load.stop().await;
     written.assert_undisturbed();
     world.drain(&mut relay).await;
-    let what_happened = format!("{count} kills {}", list(&killed_while));
+    let brokers = own_brokers.map_or_else(String::new, |brokers| format!(" on {brokers} brokers"));
+    let what_happened = format!("{count} kills{brokers} {}", list(&killed_while));
     world.conclude("a relay killed at random moments", &written, &what_happened).await;
 }
 
@@ -50,7 +61,7 @@ async fn wait_until_running(relay: &RelayProcess) {
 }
 
 /// Some events are not published yet; those that are, are whole transactions, once and in order.
-async fn nothing_is_torn(world: &mut World) {
+pub(super) async fn nothing_is_torn(world: &mut World) {
     world.read_to_end().await;
     // Read after the topic: what was published had committed before.
     let history = world.history().await;

@@ -42,7 +42,7 @@ impl fmt::Display for Fault {
 /// Each fault happens so often, one after the other, on servers of this scenario's own. After each of them the lag
 /// returns to 0 with nobody's help (V); orders go on while the broker is away.
 pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], rounds: u32) {
-    let servers = Servers::start(&format!("crash-{capture:?}-{mode:?}").to_lowercase()).await;
+    let servers = Servers::start(&format!("crash-{capture:?}-{mode:?}").to_lowercase(), 1).await;
     let mut world = World::new(capture, mode, servers.database_url(capture), &servers.brokers).await;
     let load = world.load();
     let mut relay = world.relay();

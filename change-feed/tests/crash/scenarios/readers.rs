@@ -37,7 +37,7 @@ struct Reading {
 /// The broker is stopped, and killed, so often under readers that stay open. Each of them has every event when the broker
 /// is back, with nobody's help (V).
 pub(crate) async fn readers(rounds: u32) {
-    let servers = Servers::start("crash-readers").await;
+    let servers = Servers::start("crash-readers", 1).await;
     let mut world =
         World::new(Capture::Sqlite, Mode::Transactional, servers.database_url(Capture::Sqlite), &servers.brokers).await;
     let load = world.load();

@@ -1,5 +1,7 @@
 //! Two relays at once: one is active, one stands by.
 
+use std::time::{Duration, Instant};
+
 use crate::crash::assignment::{Capture, Mode};
 use crate::crash::patience::eventually;
 use crate::crash::process::RelayProcess;
@@ -16,10 +18,14 @@ pub(crate) async fn standbys(capture: Capture, mode: Mode, count: u32) {
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let mut relays = [world.relay(), world.relay()];
+    let mut takeovers = Vec::new();
     for _ in 0..count {
         let active = one_publishes_and_one_stands_by(&mut relays).await;
         world.some_time(REIGN_MAX_MS).await;
+        let killed_at = Instant::now();
         relays[active].kill().await;
+        takes_over(&relays[1 - active]).await;
+        takeovers.push(killed_at.elapsed());
         relays[active] = world.relay();
     }
     let active = one_publishes_and_one_stands_by(&mut relays).await;
@@ -31,7 +37,25 @@ pub(crate) async fn standbys(capture: Capture, mode: Mode, count: u32) {
     let ended = standby.terminate().await;
     assert_eq!((ended.code(), standby.status().envelopes), (Some(0), 0), "{}", standby.report());
     world.drain(active).await;
-    world.conclude("two relays at once", &written, &format!("{count} kills of the active one")).await;
+    world
+        .conclude("two relays at once", &written, &format!("{count} kills of the active one, {}", spread(takeovers)))
+        .await;
+}
+
+/// Waits until a standby publishes.
+async fn takes_over(standby: &RelayProcess) {
+    let publishes = async || match standby.status().envelopes {
+        0 => Err(format!("{:?}", standby.state())),
+        _ => Ok(()),
+    };
+    eventually("the standby takes over", publishes, || standby.report()).await;
+}
+
+/// How long it took: from `kill -9` to the first commit of the standby. Told, and nothing is made of it.
+fn spread(mut takeovers: Vec<Duration>) -> String {
+    takeovers.sort();
+    let (middle, longest) = (takeovers[takeovers.len() / 2], takeovers[takeovers.len() - 1]);
+    format!("the standby published after p50 {middle:.1?}, at most {longest:.1?}")
 }
 
 /// Waits until one of them publishes and the other stands by, and tells which one. They never both run.

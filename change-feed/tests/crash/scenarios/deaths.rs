@@ -1,0 +1,37 @@
+//! A relay that dies at each step.
+
+use crate::crash::assignment::{Capture, Mode};
+use crate::crash::death::{Death, Step};
+use crate::crash::servers::shared;
+use crate::crash::world::World;
+
+use super::kills::nothing_is_torn;
+
+/// A relay comes to a step so often at most before it dies there.
+const PASSAGES_MAX: u32 = 10;
+/// It stands there so long at most.
+const LINGER_MAX_MS: u64 = 30;
+
+/// A relay dies (`kill -9`) at each step so often, while writers write. L, P, O and A hold always, D with transactions.
+pub(crate) async fn deaths(capture: Capture, mode: Mode, rounds: u32) {
+    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+    let mut world = World::new(capture, mode, &database_url, &brokers).await;
+    let load = world.load();
+    for _ in 0..rounds {
+        for &step in Step::of(mode) {
+            let (passage, linger_ms) = (world.rng.u32(1..=PASSAGES_MAX), world.rng.u64(0..=LINGER_MAX_MS));
+            let death = Death { step, passage, linger_ms };
+            let mut relay = world.relay_that_dies(death);
+            relay.dies(death).await;
+        }
+    }
+    if mode == Mode::Transactional {
+        nothing_is_torn(&mut world).await;
+    }
+    let mut relay = world.relay();
+    let written = load.stop().await;
+    written.assert_undisturbed();
+    world.drain(&mut relay).await;
+    let what_happened = format!("{rounds} times at each of {:?}", Step::of(mode));
+    world.conclude("a relay that dies at a step", &written, &what_happened).await;
+}
