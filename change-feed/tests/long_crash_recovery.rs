@@ -132,6 +132,11 @@ async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_the_log_of_postgres() {
+    crash::shows_its_flaw(Capture::PostgresLog).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_sqlite() {
     crash::shows_its_flaw(Capture::Sqlite).await;
 }

@@ -61,6 +61,16 @@ impl RelayProcess {
         self.state() == State::Running
     }
 
+    /// Waits until it has published more than it has by now.
+    pub(crate) async fn publishes_more(&self) {
+        let published = self.status().envelopes;
+        let more = async || match self.status().envelopes {
+            now if now > published => Ok(()),
+            now => Err(format!("{now} envelopes, {:?}", self.state())),
+        };
+        eventually("the relay publishes more", more, || self.report()).await;
+    }
+
     /// `kill -9`.
     pub(crate) async fn kill(&mut self) {
         assert!(!self.has_ended(), "it ended before it was killed: {}", self.report());

@@ -77,12 +77,7 @@ async fn follows(sequel: Sequel, accident: Accident, proxy: &Proxy, relay: &mut 
     match accident {
         Accident::Delayed => {
             // In the midst of what is published now.
-            let published = relay.status().envelopes;
-            let goes_on = async || match relay.status().envelopes {
-                more if more > published => Ok(()),
-                _ => Err("nothing more is published".to_owned()),
-            };
-            eventually("the relay publishes again", goes_on, || relay.report()).await;
+            relay.publishes_more().await;
             proxy.deliver_late().await;
         }
         Accident::Partitioned | Accident::BrokersForgotten => proxy.heal(),

@@ -41,7 +41,7 @@ pub(crate) async fn shows_its_flaw(capture: Capture) {
 
 /// A broken relay is killed a few times under load, and then a sound one publishes the rest.
 async fn under_kills(capture: Capture, flaw: Flaw) -> World {
-    let (database_url, brokers) = (shared("DATABASE_URL"), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
     let mut world = World::new(capture, Mode::Idempotent, &database_url, &brokers).await;
     let load = world.load();
     for _ in 0..KILLS {

@@ -5,7 +5,7 @@ use crate::crash::patience::eventually;
 use crate::crash::servers::shared;
 use crate::crash::world::World;
 
-/// The stream lives so long at most before it is ended.
+/// The stream lives so long at most after it has given something, and is ended then.
 const LIFE_MAX_MS: u64 = 700;
 
 /// The server's process that reads the log for the relay is ended (`pg_terminate_backend`) so often, while writers write.
@@ -17,6 +17,7 @@ pub(crate) async fn walsenders(mode: Mode, count: u32) {
     let load = world.load();
     let mut relay = world.relay();
     for _ in 0..count {
+        relay.publishes_more().await;
         world.some_time(LIFE_MAX_MS).await;
         let ledger = &world.ledger;
         let ended = async || match ledger.end_walsender().await {
