@@ -70,8 +70,16 @@ impl Place {
         SourceIdentity::new("test", "one", "public.order_events")
     }
 
+    /// As a relay does: it tries again while the cluster is busy.
     pub(crate) async fn resume(&self, publisher: &dyn Publisher) -> Resumed {
-        self.try_resume(publisher).await.expect("the cluster is there")
+        let start = Instant::now();
+        loop {
+            match self.try_resume(publisher).await {
+                Ok(resumed) => return resumed,
+                Err(PublishError::Transient(cause)) => assert!(start.elapsed() < PATIENCE, "never: {cause}"),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 
     /// As a relay does that has enrolled the feed at its source.
@@ -231,12 +239,17 @@ pub(crate) fn high_watermark(topic: &str, partition: i32) -> i64 {
     reader("read_uncommitted").fetch_watermarks(topic, partition, PATIENCE).expect("it exists").1
 }
 
-/// Waits until no transaction is open in the partition: until its last stable offset is its end.
-pub(crate) fn wait_until_stable(topic: &str, partition: i32) {
+/// Whether no transaction is open in the partition: its last stable offset is its end.
+pub(crate) fn is_stable(topic: &str, partition: i32) -> bool {
     let (stable, all) = (reader("read_committed"), reader("read_uncommitted"));
     let end = |reader: &BaseConsumer| reader.fetch_watermarks(topic, partition, PATIENCE).expect("it exists").1;
+    end(&stable) >= end(&all)
+}
+
+/// Waits until no transaction is open in the partition.
+pub(crate) fn wait_until_stable(topic: &str, partition: i32) {
     let start = Instant::now();
-    while end(&stable) < end(&all) {
+    while !is_stable(topic, partition) {
         assert!(start.elapsed() < PATIENCE, "a transaction is still open in {topic}");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -20,14 +20,7 @@ fn publisher(proxy: &Proxy, place: &Place) -> KafkaPublisher {
 
 /// Resumes until the cluster can be reached again.
 pub(crate) async fn resume_with_patience(place: &Place, publisher: &KafkaPublisher) -> Option<String> {
-    let start = Instant::now();
-    loop {
-        match place.try_resume(publisher).await {
-            Ok(resumed) => return position_of(&resumed),
-            Err(PublishError::Transient(source)) => assert!(start.elapsed() < PATIENCE, "never again: {source}"),
-            Err(error) => panic!("{error:?}"),
-        }
-    }
+    position_of(&place.resume(publisher).await)
 }
 
 fn versions(place: &Place) -> Vec<u64> {

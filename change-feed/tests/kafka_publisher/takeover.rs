@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use change_feed::{Mismatch, PublishError, SourceIdentity};
+use change_feed::{KafkaPublisher, Mismatch, PublishError, SourceIdentity};
 
-use crate::cluster::{Place, partitions, position_of, read_committed, wait_until_stable};
+use crate::cluster::{Place, brokers, is_stable, partitions, position_of, read_committed, wait_until_stable};
+use crate::misfortune::resume_with_patience;
 use crate::parts::{Run, position};
+use crate::proxy::{Accident, Proxy};
 
 #[tokio::test]
 async fn a_second_relay_fences_the_first_and_ends_its_open_transaction() {
@@ -94,6 +96,31 @@ async fn a_copy_of_the_database_does_not_disturb_the_feed_of_its_original() {
     assert!(matches!(error, PublishError::Closed(_)), "{error:?}");
     run.complete(&original, &[run.envelope("a", 3, "{}")], 3).await.expect("nobody fenced it");
     assert_eq!(partitions(&unmade[1]), 0);
+}
+
+/// A commit is confirmed before its markers are in the partitions, and on a busy cluster long before: what looks open is
+/// the original's all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_refused_also_while_the_only_position_of_the_original_looks_undecided() {
+    let place = Place::with_topic(1).await;
+    let proxy = Proxy::start(&brokers()).await;
+    let builder = KafkaPublisher::builder(proxy.address(), &place.feed).time_limit(Duration::from_secs(4));
+    let original = builder.transaction_timeout(Duration::from_secs(300)).build().expect("valid settings");
+    let run = Run::new(&place, &place.resume(&original).await);
+    proxy.prepare(Accident::Partitioned);
+    let error = run.complete(&original, &[run.envelope("a", 1, "{}")], 1).await.expect_err("its end never arrived");
+    assert!(matches!(error, PublishError::Transient(_)), "{error:?}");
+    assert!(!is_stable(&place.positions(), 0));
+
+    let copy = SourceIdentity::new("test", "a copy", "public.order_events");
+    let topics = [place.topic.clone()];
+    let error = place.try_resume_from(&place.transactional(), &copy, &topics).await.expect_err("another database");
+    assert!(matches!(error, PublishError::Closed(Mismatch::Differs { what: "database", .. })), "{error:?}");
+    assert!(!is_stable(&place.positions(), 0), "the copy has fenced the original and so aborted its transaction");
+
+    proxy.heal();
+    assert_eq!(resume_with_patience(&place, &original).await, None);
+    run.complete(&original, &[run.envelope("a", 1, "{}")], 1).await.expect("nobody fenced it");
 }
 
 async fn wait_for_record(place: &Place) {

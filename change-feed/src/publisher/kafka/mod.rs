@@ -33,7 +33,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::closing::Closing;
-use self::positions::{PositionTopic, Wait};
+use self::positions::{PositionTopic, Undecided};
 use self::session::Session;
 use super::{Resume, Resumed};
 use crate::kafka::{Cluster, Deadline};
@@ -163,7 +163,7 @@ impl KafkaPublisher {
     /// Whether another relay has claimed the feed since this one did.
     async fn is_claimed_by_another(&self, deadline: Deadline) -> Result<bool, PublishError> {
         let cluster = Cluster::connect(&self.options.settings, deadline).await?;
-        let newest = self.positions.newest(&cluster, &self.options.settings, Wait::UntilDecided, deadline).await?;
+        let newest = self.positions.newest(&cluster, &self.options.settings, Undecided::AwaitsItsEnd, deadline).await?;
         let holder = newest.and_then(|kept| kept.relay);
         Ok(holder.is_some_and(|holder| holder != self.relay))
     }

@@ -4,6 +4,9 @@
 //! JSON of a [`Checkpoint`](crate::Checkpoint) as their value. The newest committed record counts.
 //! A record without a value says that the feed has no position yet. The header `feed_relay` names
 //! the relay that wrote the record: who starts writes the position again, and so claims the feed.
+//!
+//! Kafka answers a commit before its markers stand in the partitions: for a moment, or for seconds on a
+//! busy cluster, `read_committed` readers don't see a record whose commit was confirmed long ago.
 
 use std::time::Duration;
 
@@ -22,12 +25,14 @@ pub(super) const PARTITION: i32 = 0;
 /// The header that names the relay.
 pub(super) const RELAY_HEADER: &str = "feed_relay";
 
+/// What a failure was about.
+const DOING: &str = "read the feed's position";
 /// How many offsets are read at first. Transaction markers and aborted records take offsets too.
 const FIRST_SPAN: i64 = 16;
 /// How many times more are read each time that no position is among them.
 const SPAN_GROWTH: i64 = 16;
-/// How long the broker that is asked may not know the topic, which is there: it has just been made, or the broker has
-/// just started.
+/// How long the broker that is asked may not know the topic, which is there, or that it leads its partition: the topic has
+/// just been made, or the broker has just started.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(5);
 /// The pause between two looks at an open transaction.
 const UNDECIDED_POLL: Duration = Duration::from_millis(10);
@@ -41,16 +46,17 @@ pub(super) struct PositionTopic {
     pub(super) key: String,
 }
 
-/// Whether a read waits for the transactions that are open when it begins.
+/// What a read does with the records of transactions that look open when it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Takes what is committed now: an active relay has a transaction open nearly all the time.
-    No,
+pub(super) enum Undecided {
+    /// They count as if they were committed: for who only looks, and can't wait, since an active relay has a transaction
+    /// open nearly all the time. Their commit may have been confirmed, and none is of a relay that never had the feed.
+    Counts,
     /// Waits until each of them is committed or aborted.
-    UntilDecided,
+    AwaitsItsEnd,
 }
 
-/// The newest committed record of a feed.
+/// The newest record of a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) offset: i64,
@@ -63,41 +69,44 @@ impl PositionTopic {
         Self { name: format!("{feed}.positions"), key: feed.as_str().to_owned() }
     }
 
-    /// The newest committed record.
+    /// The newest record, committed or undecided as is said.
     pub(super) async fn newest(
         &self,
         cluster: &Cluster,
         settings: &ClusterSettings,
-        wait: Wait,
+        undecided: Undecided,
         deadline: Deadline,
     ) -> Result<Option<Kept>, Failure> {
         let (topic, settings, probe) = (self.clone(), settings.clone(), cluster.probe().clone());
-        within(deadline, "read the feed's position", move |deadline| {
-            let config = settings.reader(Isolation::Committed);
-            let reader: BaseConsumer<ClientLog> =
-                BaseConsumer::from_config_and_context(&config, ClientLog::new("positions"))
-                    .map_err(|error| Failure::new("read the feed's position", &error))?;
-            let found = topic.read(&reader, &probe, wait, deadline);
-            let found = found.map_err(|failure| failure.explained_by(reader.context()));
-            reader.context().hush();
-            retire(reader);
-            found
+        within(deadline, DOING, move |deadline| {
+            let (committed, decided_until) = with_reader(&settings, Isolation::Committed, |reader| {
+                let undecided_until = match undecided {
+                    Undecided::Counts => 0,
+                    Undecided::AwaitsItsEnd => topic.ends(&probe, deadline)?.1,
+                };
+                let (start, end) = topic.decided_range(reader, undecided_until, deadline)?;
+                Ok((topic.newest_before(reader, start, end, deadline)?, end))
+            })?;
+            let end = topic.ends(&probe, deadline)?.1;
+            if undecided == Undecided::AwaitsItsEnd || end <= decided_until {
+                return Ok(committed);
+            }
+            let open = with_reader(&settings, Isolation::Uncommitted, |reader| {
+                topic.newest_between(reader, decided_until, end, deadline)
+            })?;
+            Ok(open.or(committed))
         })
         .await?
     }
 
-    fn read(
+    /// The newest record of the feed with an offset in `start..end`, looked for from the end.
+    fn newest_before(
         &self,
         reader: &BaseConsumer<ClientLog>,
-        probe: &BaseConsumer<ClientLog>,
-        wait: Wait,
+        start: i64,
+        end: i64,
         deadline: Deadline,
     ) -> Result<Option<Kept>, Failure> {
-        let undecided_until = match wait {
-            Wait::No => 0,
-            Wait::UntilDecided => self.ends(probe, deadline)?.1,
-        };
-        let (start, end) = self.decided_range(reader, undecided_until, deadline)?;
         let (mut known_from, mut span) = (end, FIRST_SPAN);
         while known_from > start {
             let from = end.saturating_sub(span).max(start);
@@ -144,7 +153,7 @@ impl PositionTopic {
              transaction timeout, look for it with kafka-transactions.sh find-hanging",
             self.name
         );
-        Failure::of("read the feed's position", RDKafkaErrorCode::OperationTimedOut, detail)
+        Failure::of(DOING, RDKafkaErrorCode::OperationTimedOut, detail)
     }
 
     fn ends(&self, client: &BaseConsumer<ClientLog>, deadline: Deadline) -> Result<(i64, i64), Failure> {
@@ -169,12 +178,11 @@ impl PositionTopic {
         to: i64,
         deadline: Deadline,
     ) -> Result<Option<Kept>, Failure> {
-        let doing = "read the feed's position";
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(&self.name, PARTITION, Offset::Offset(from))
             .and_then(|()| reader.assign(&assignment))
-            .map_err(|error| Failure::new(doing, &error))?;
+            .map_err(|error| Failure::new(DOING, &error))?;
         let mut newest = None;
         while !deadline.has_passed() {
             match reader.poll(POLL.min(deadline.remaining())) {
@@ -185,10 +193,10 @@ impl PositionTopic {
                 // The reader joins no group: it needs no right on one.
                 Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
                 Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
-                Some(Err(error)) => return Err(Failure::new(doing, &error)),
+                Some(Err(error)) => return Err(Failure::new(DOING, &error)),
             }
         }
-        Err(Failure::of(doing, RDKafkaErrorCode::OperationTimedOut, "the broker gave no records in time"))
+        Err(Failure::of(DOING, RDKafkaErrorCode::OperationTimedOut, "the broker gave no records in time"))
     }
 
     fn kept(&self, message: &BorrowedMessage<'_>) -> Option<Kept> {
@@ -205,9 +213,31 @@ impl PositionTopic {
     }
 }
 
+/// Asks a consumer that lives for this question alone.
+fn with_reader<T>(
+    settings: &ClusterSettings,
+    isolation: Isolation,
+    ask: impl FnOnce(&BaseConsumer<ClientLog>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let config = settings.reader(isolation);
+    let reader: BaseConsumer<ClientLog> = BaseConsumer::from_config_and_context(&config, ClientLog::new("positions"))
+        .map_err(|error| Failure::new(DOING, &error))?;
+    let answer = ask(&reader).map_err(|failure| failure.explained_by(reader.context()));
+    reader.context().hush();
+    retire(reader);
+    answer
+}
+
 fn is_unknown(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    let unknown = [Code::UnknownPartition, Code::UnknownTopic, Code::UnknownTopicOrPartition, Code::LeaderNotAvailable];
+    let unknown = [
+        Code::UnknownPartition,
+        Code::UnknownTopic,
+        Code::UnknownTopicOrPartition,
+        Code::LeaderNotAvailable,
+        // It hears of a new partition later than the broker that told of it.
+        Code::NotLeaderForPartition,
+    ];
     error.rdkafka_error_code().is_some_and(|code| unknown.contains(&code))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::positions::{Kept, Wait};
+use super::positions::{Kept, Undecided};
 use super::producer::Batching;
 use super::route::{Limits, Route};
 use super::session::{Session, Transactions};
@@ -78,9 +78,8 @@ impl KafkaPublisher {
                 return Err(PublishError::Closed(Mismatch::Repartitioned { topic, stored: 1, found }));
             }
         }
-        // Not waiting: what is undecided may be this relay's own, which nobody aborts before the fence. The claim of a
-        // relay that has taken over is decided.
-        let kept = self.positions.newest(cluster, &self.options.settings, Wait::No, deadline).await?;
+        // Not waiting: what is undecided may be this relay's own, which nobody aborts before the fence.
+        let kept = self.positions.newest(cluster, &self.options.settings, Undecided::Counts, deadline).await?;
         let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
         // To fence is to take over: a relay that was replaced while it was away must not, unless it was elected again.
         let had_it = self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected();
@@ -100,7 +99,7 @@ impl KafkaPublisher {
         deadline: Deadline,
     ) -> Result<KeptPosition, PublishError> {
         session.init_transactions(deadline).await?;
-        let kept = self.positions.newest(cluster, &self.options.settings, Wait::UntilDecided, deadline).await?;
+        let kept = self.positions.newest(cluster, &self.options.settings, Undecided::AwaitsItsEnd, deadline).await?;
         let checkpoint = self.checkpoint_of(kept.as_ref(), request)?;
         let transactions = Transactions {
             topic: self.positions.clone(),
