@@ -45,11 +45,23 @@ downloads_complete() {
     exec 8>&-
 }
 
-# One line that names everything that is missing, and the Debian packages that bring it.
+# downloads_of_kafka: the same, of Kafka alone.
+downloads_of_kafka() {
+    check_prerequisites
+    if [[ -d $(kafka_jars) ]]; then return; fi
+    mkdir -p "$downloads"
+    exec 8>"$downloads/lock"
+    flock 8
+    [[ -d $(kafka_jars) ]] || download_kafka
+    exec 8>&-
+}
+
+# check_prerequisites [POSTGRES_MAJOR]: one line that names everything that is missing, and the Debian packages that
+# bring it.
 check_prerequisites() {
     local -a missing=() packages=()
     local program package need_maven=no java_major
-    if [[ ! -d $(kafka_jars) || ! -d $(postgres_server_folder "$1") ]]; then need_maven=yes; fi
+    if [[ ! -d $(kafka_jars) ]] || { (($#)) && [[ ! -d $(postgres_server_folder "$1") ]]; }; then need_maven=yes; fi
     for program in java:openjdk-17-jre-headless flock:util-linux setsid:util-linux setpriv:util-linux awk:mawk \
         mvn:maven tar:tar xz:xz-utils; do
         package=${program#*:} program=${program%%:*}
