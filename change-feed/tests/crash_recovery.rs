@@ -41,17 +41,17 @@ async fn without_transactions_a_killed_relay_repeats_and_loses_nothing_of_sqlite
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_killed_at_each_step_publishes_each_change_in_the_log_of_postgres_once() {
-    crash::deaths(Capture::PostgresLog, Mode::Transactional, 2).await;
+    crash::deaths(Capture::PostgresLog, Mode::Transactional, 2, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_transactions_a_relay_killed_at_each_step_loses_nothing_in_the_log_of_postgres() {
-    crash::deaths(Capture::PostgresLog, Mode::Idempotent, 2).await;
+    crash::deaths(Capture::PostgresLog, Mode::Idempotent, 2, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_killed_at_each_step_publishes_each_change_of_sqlite_once() {
-    crash::deaths(Capture::Sqlite, Mode::Transactional, 1).await;
+    crash::deaths(Capture::Sqlite, Mode::Transactional, 1, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_frozen_relay_on_sqlite_goes_on_when_it_wakes_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_or_a_database_that_comes_back_finds_the_lag_return_to_nothing() {
     let faults = [Fault::BrokerStopped, Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
-    crash::outages(Capture::PostgresPoll, Mode::Transactional, &faults, 1).await;
+    crash::outages(Capture::PostgresPoll, Mode::Transactional, &faults, 1, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn readers_that_are_open_while_the_broker_restarts_read_on_when_it_is_back
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_or_a_database_that_comes_back_finds_the_lag_of_its_log_return_to_nothing() {
     let faults = [Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
-    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 1).await;
+    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 1, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

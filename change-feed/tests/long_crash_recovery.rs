@@ -12,6 +12,7 @@ const ROUNDS: u32 = 4;
 const TERMINATIONS: u32 = 100;
 const ACCIDENTS: u32 = 10;
 const KILLS_ON_THREE_BROKERS: u32 = 100;
+const THREE: Option<u32> = Some(3);
 const EVERY_FAULT: [Fault; 4] =
     [Fault::BrokerStopped, Fault::BrokerKilled, Fault::PostgresStopped, Fault::PostgresKilled];
 
@@ -67,10 +68,10 @@ macro_rules! on_each_pair {
 
 on_each_pair! {
     a_relay_is_killed_at_random_moments(capture, mode) => crash::kills(capture, mode, KILLS, None);
-    a_relay_is_killed_at_each_step(capture, mode) => crash::deaths(capture, mode, DEATHS);
+    a_relay_is_killed_at_each_step(capture, mode) => crash::deaths(capture, mode, DEATHS, None);
     the_active_one_of_two_relays_is_killed(capture, mode) => crash::standbys(capture, mode, FAIL_OVERS);
     the_active_one_of_two_relays_is_frozen_and_wakes_up(capture, mode) => crash::freezes(capture, mode, FREEZES);
-    servers_go_away_and_come_back(capture, mode) => crash::outages(capture, mode, faults(capture), ROUNDS);
+    servers_go_away_and_come_back(capture, mode) => crash::outages(capture, mode, faults(capture), ROUNDS, 1);
 }
 
 /// A file has no server that goes away.
@@ -83,12 +84,22 @@ fn faults(capture: Capture) -> &'static [Fault] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_killed_at_random_moments_on_three_brokers_in_transactions() {
-    crash::kills(Capture::PostgresLog, Mode::Transactional, KILLS_ON_THREE_BROKERS, Some(3)).await;
+    crash::kills(Capture::PostgresLog, Mode::Transactional, KILLS_ON_THREE_BROKERS, THREE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_killed_at_random_moments_on_three_brokers_without_transactions() {
-    crash::kills(Capture::PostgresLog, Mode::Idempotent, KILLS_ON_THREE_BROKERS, Some(3)).await;
+    crash::kills(Capture::PostgresLog, Mode::Idempotent, KILLS_ON_THREE_BROKERS, THREE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_killed_at_each_step_on_three_brokers_in_transactions() {
+    crash::deaths(Capture::PostgresLog, Mode::Transactional, DEATHS, THREE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_killed_at_each_step_on_three_brokers_without_transactions() {
+    crash::deaths(Capture::PostgresLog, Mode::Idempotent, DEATHS, THREE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,6 +110,12 @@ async fn each_of_three_brokers_and_the_coordinator_is_killed_under_transactions(
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_three_brokers_is_killed_without_transactions() {
     crash::broker_kills(Capture::PostgresLog, Mode::Idempotent, ROUNDS, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_stopped_at_once_and_started_beside_three_brokers() {
+    let faults = [Fault::PostgresKilled];
+    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 5 * ROUNDS, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::assignment::Capture;
+use super::assignment::{Capture, Mode};
 
 /// A PostgreSQL and a Kafka of a test's own, which it may crash. They end when this is dropped.
 pub(crate) struct Servers {
@@ -13,19 +13,43 @@ pub(crate) struct Servers {
     pub(crate) brokers: String,
 }
 
+/// The servers of a scenario: its own, or those that all tests share.
+pub(crate) struct Site {
+    pub(crate) database_url: String,
+    pub(crate) brokers: String,
+    _own: Option<Servers>,
+}
+
 /// The URL of the servers that all tests share.
 pub(crate) fn shared(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\""))
 }
 
+impl Site {
+    /// With so many brokers of this scenario's own, or what is shared; of a role that may capture so.
+    pub(crate) async fn choose(scenario: &str, capture: Capture, mode: Mode, own_brokers: Option<u32>) -> Self {
+        let Some(brokers) = own_brokers else {
+            let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+            return Self { database_url, brokers, _own: None };
+        };
+        let name = format!("crash-{scenario}-{capture:?}-{mode:?}").to_lowercase();
+        let own = Servers::start(&name, brokers).await;
+        let (database_url, brokers) = (own.database_url(capture).to_owned(), own.brokers.clone());
+        Self { database_url, brokers, _own: Some(own) }
+    }
+
+    pub(crate) fn count_brokers(&self) -> usize {
+        self.brokers.split(',').count()
+    }
+}
+
 impl Servers {
     pub(crate) async fn start(name: &str, brokers: u32) -> Self {
         let home = workspace().join("target/services-private").join(name);
-        // A 4.3 forgets a commit where a partition has no replica left (KAFKA-20734), as it is when the only broker is
-        // away: what its readers never see then looks lost, and is.
-        let kafka = if brokers > 1 { "4.3" } else { "4.2" };
-        services(&home, &["up", "--kafka", kafka, "--brokers", &brokers.to_string()]).await;
+        // A 4.3 forgets a commit where a partition has no leader (KAFKA-20734), as here when the only broker is away, or
+        // when a loaded machine keeps the last two from their heartbeats: what its readers never see then looks lost, and is.
+        services(&home, &["up", "--kafka", "4.2", "--brokers", &brokers.to_string()]).await;
         let exports = services(&home, &["env"]).await;
         let exported = |name: &str| {
             let assignments = exports.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));

@@ -2,7 +2,7 @@
 
 use crate::crash::assignment::{Capture, Mode};
 use crate::crash::death::{Death, Step};
-use crate::crash::servers::shared;
+use crate::crash::servers::Site;
 use crate::crash::world::World;
 
 use super::kills::nothing_is_torn;
@@ -12,10 +12,11 @@ const PASSAGES_MAX: u32 = 10;
 /// It stands there so long at most.
 const LINGER_MAX_MS: u64 = 30;
 
-/// A relay dies (`kill -9`) at each step so often, while writers write. L, P, O and A hold always, D with transactions.
-pub(crate) async fn deaths(capture: Capture, mode: Mode, rounds: u32) {
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
-    let mut world = World::new(capture, mode, &database_url, &brokers).await;
+/// A relay dies (`kill -9`) at each step so often, while writers write: on the servers that all tests share, or with so many
+/// brokers of this scenario's own. L, P and O hold always, A and D with transactions.
+pub(crate) async fn deaths(capture: Capture, mode: Mode, rounds: u32, own_brokers: Option<u32>) {
+    let site = Site::choose("deaths", capture, mode, own_brokers).await;
+    let mut world = World::new(capture, mode, &site.database_url, &site.brokers).await;
     let load = world.load();
     for _ in 0..rounds {
         for &step in Step::of(mode) {
@@ -32,6 +33,7 @@ pub(crate) async fn deaths(capture: Capture, mode: Mode, rounds: u32) {
     let written = load.stop().await;
     written.assert_undisturbed();
     world.drain(&mut relay).await;
-    let what_happened = format!("{rounds} times at each of {:?}", Step::of(mode));
+    let what_happened =
+        format!("{rounds} times at each of {:?}, on {} broker(s)", Step::of(mode), site.count_brokers());
     world.conclude("a relay that dies at a step", &written, &what_happened).await;
 }

@@ -8,7 +8,7 @@ use crate::crash::assignment::{Capture, Mode};
 use crate::crash::patience::eventually;
 use crate::crash::process::RelayProcess;
 use crate::crash::relay::State;
-use crate::crash::servers::{Servers, shared};
+use crate::crash::servers::Site;
 use crate::crash::world::World;
 
 /// A relay lives so long at most before it is killed.
@@ -20,17 +20,8 @@ const LIFE_MAX_MS: u64 = 1_500;
 /// L, P and O hold always, D with transactions. A: what a killed relay leaves behind, once its open transaction is
 /// decided, holds no transaction in part.
 pub(crate) async fn kills(capture: Capture, mode: Mode, count: u32, own_brokers: Option<u32>) {
-    let own = match own_brokers {
-        Some(brokers) => {
-            Some(Servers::start(&format!("crash-kills-{capture:?}-{mode:?}").to_lowercase(), brokers).await)
-        }
-        None => None,
-    };
-    let (database_url, brokers) = match &own {
-        Some(servers) => (servers.database_url(capture).to_owned(), servers.brokers.clone()),
-        None => (shared(capture.url_variable()), shared("KAFKA_BROKERS")),
-    };
-    let mut world = World::new(capture, mode, &database_url, &brokers).await;
+    let site = Site::choose("kills", capture, mode, own_brokers).await;
+    let mut world = World::new(capture, mode, &site.database_url, &site.brokers).await;
     let load = world.load();
     let mut killed_while = BTreeMap::new();
     for kill in 1..=count {
@@ -50,8 +41,7 @@ pub(crate) async fn kills(capture: Capture, mode: Mode, count: u32, own_brokers:
     let written = load.stop().await;
     written.assert_undisturbed();
     world.drain(&mut relay).await;
-    let brokers = own_brokers.map_or_else(String::new, |brokers| format!(" on {brokers} brokers"));
-    let what_happened = format!("{count} kills{brokers} {}", list(&killed_while));
+    let what_happened = format!("{count} kills {}, on {} broker(s)", list(&killed_while), site.count_brokers());
     world.conclude("a relay killed at random moments", &written, &what_happened).await;
 }
 

@@ -39,10 +39,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Each fault happens so often, one after the other, on servers of this scenario's own. After each of them the lag
-/// returns to 0 with nobody's help (V); orders go on while the broker is away.
-pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], rounds: u32) {
-    let servers = Servers::start(&format!("crash-{capture:?}-{mode:?}").to_lowercase(), 1).await;
+/// Each fault happens so often, one after the other, on servers of this scenario's own, so many brokers among them. After
+/// each fault the lag returns to 0 with nobody's help (V); orders go on while the broker is away.
+pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], rounds: u32, brokers: u32) {
+    let servers = Servers::start(&format!("crash-{brokers}-{capture:?}-{mode:?}").to_lowercase(), brokers).await;
     let mut world = World::new(capture, mode, servers.database_url(capture), &servers.brokers).await;
     let load = world.load();
     let mut relay = world.relay();
@@ -72,6 +72,6 @@ pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], roun
     }
     let written = load.stop().await;
     world.drain(&mut relay).await;
-    let what_happened = format!("{rounds} times each: {}", happened.join(", "));
+    let what_happened = format!("{rounds} times each: {}; {brokers} broker(s)", happened.join(", "));
     world.conclude("servers that go away under load", &written, &what_happened).await;
 }
