@@ -13,6 +13,7 @@ mod failure;
 mod murmur2;
 mod native;
 mod new_topic;
+mod produce;
 mod watchdog;
 
 pub use development_broker::{DevelopmentBroker, DevelopmentBrokerError};
@@ -24,4 +25,5 @@ pub(crate) use failure::{Failure, Verdict};
 pub(crate) use murmur2::partition_of;
 pub(crate) use native::{Commit, commit_transaction, flush};
 pub(crate) use new_topic::NewTopicPlan;
+pub(crate) use produce::{Record, RecordHeaders, produce};
 pub(crate) use watchdog::{Deadline, retire, within};

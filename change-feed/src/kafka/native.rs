@@ -1,9 +1,9 @@
-//! Three calls of librdkafka that rdkafka doesn't offer, or offers at a price.
+//! Calls of librdkafka that rdkafka doesn't offer, or offers at a price.
 //!
 //! rdkafka's `flush`, and its `commit_transaction`, which calls it, poll in slices that always last
 //! 100 ms. librdkafka's own functions return as soon as the last record is acknowledged; they need
 //! another thread that serves the delivery reports, which a `ThreadedProducer` has. And rdkafka has
-//! no way to ask for the id of a topic.
+//! no way to ask for the id of a topic. How records are given to librdkafka is in [`produce`](super::produce).
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -60,7 +60,8 @@ pub use builder::KafkaPublisherBuilder;
 ///
 /// - A record that is larger than the topic's `max.message.bytes` or the client's `message.max.bytes`
 ///   is [rejected](PublishError::Rejected) and nothing of its part is visible (idempotent mode: what
-///   precedes it may be).
+///   precedes it may be). Records travel compressed with LZ4 and are measured as they were before; set
+///   `compression.type` to choose otherwise, and the broker judges what may fit compressed.
 /// - A database transaction must be published within the
 ///   [transaction timeout](KafkaPublisherBuilder::transaction_timeout).
 /// - The events of one transaction appear to `read_committed` readers partition by partition.

@@ -1,20 +1,16 @@
 //! The Kafka record of an envelope, and how large it is.
 
-use rdkafka::message::{Header, OwnedHeaders};
-
 use crate::Envelope;
+use crate::kafka::RecordHeaders;
 
 /// The number of headers that an envelope has at most.
 const HEADERS_MAX: usize = 17;
 
 /// The headers of an envelope's record.
-pub(super) fn headers_of(envelope: &Envelope) -> OwnedHeaders {
-    let mut headers = Some(OwnedHeaders::new_with_capacity(HEADERS_MAX));
-    envelope.visit_headers(&mut |key, value| {
-        let header = Header { key, value: Some(value) };
-        headers = headers.take().map(|headers| headers.insert(header));
-    });
-    headers.unwrap_or_default()
+pub(super) fn headers_of(envelope: &Envelope) -> RecordHeaders {
+    let mut headers = RecordHeaders::with_capacity(HEADERS_MAX);
+    envelope.visit_headers(&mut |name, value| headers.add(name, value));
+    headers
 }
 
 /// The size of a record batch that holds this envelope's record alone, uncompressed: what a broker

@@ -1,6 +1,7 @@
 //! The topics that a feed publishes to: where a key goes, and how large a record may be.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
 
 use super::record;
 use crate::{Envelope, Mismatch, PublishError, Topic};
@@ -11,6 +12,8 @@ const UNMEASURED_BYTES: usize = 64 * 1024;
 /// A topic that the feed publishes to.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
+    /// The topic's name as librdkafka reads it.
+    pub(super) name: CString,
     pub(super) topic: Topic,
     pub(super) limits: Limits,
 }

@@ -1,14 +1,14 @@
 //! One producer, from its start to its first error.
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::producer::{Producer as _, PurgeConfig};
 
 use super::builder::KafkaPublisherBuilder;
 use super::closing::Closing;
@@ -18,7 +18,8 @@ use super::producer::{self, Batching, Producer};
 use super::route::{self, Route};
 use super::{Mode, record};
 use crate::kafka::{
-    Commit, Deadline, Failure, Verdict, commit_transaction, describe_topics, flush, partition_of, within,
+    Commit, Deadline, Failure, Record, RecordHeaders, Verdict, commit_transaction, describe_topics, flush,
+    partition_of, within,
 };
 use crate::publisher::Rejection;
 use crate::{Checkpoint, End, Envelope, Part, PublishError};
@@ -51,6 +52,7 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) struct Transactions {
     pub(super) topic: PositionTopic,
+    pub(super) topic_name: CString,
     pub(super) relay: String,
     /// The value of the newest position record; `None` while the feed has no position.
     pub(super) position: Option<Vec<u8>>,
@@ -201,13 +203,15 @@ impl Session {
         let producer = self.producer()?;
         for (index, envelope) in envelopes.iter().enumerate() {
             let route = self.route(envelope)?;
-            let key = envelope.key();
-            let mut record = BaseRecord::with_opaque_to(envelope.topic(), self.next_tag)
-                .partition(partition_of(key.as_bytes(), route.topic.partitions))
-                .key(key)
-                .headers(record::headers_of(envelope));
-            // A null value (a tombstone) and one of zero length (a stub) are not the same.
-            record.payload = envelope.value();
+            let key = envelope.key().as_bytes();
+            let record = Record {
+                topic: &route.name,
+                partition: partition_of(key, route.topic.partitions),
+                key,
+                value: envelope.value(),
+                headers: record::headers_of(envelope),
+                tag: self.next_tag,
+            };
             let sent = producer::enqueue(&producer, record, deadline).await;
             sent.map_err(|failure| match failure.verdict() {
                 Verdict::Refused => PublishError::rejected(index, refusal(failure.code())),
@@ -244,12 +248,16 @@ impl Session {
         let Some(transactions) = &self.transactions else {
             return Ok(());
         };
-        let relay = Header { key: positions::RELAY_HEADER, value: Some(&transactions.relay) };
-        let mut record = BaseRecord::with_opaque_to(&transactions.topic.name, POSITION_TAG)
-            .partition(positions::PARTITION)
-            .key(transactions.topic.key.as_str())
-            .headers(OwnedHeaders::new_with_capacity(1).insert(relay));
-        record.payload = transactions.position.as_deref();
+        let mut headers = RecordHeaders::with_capacity(1);
+        headers.add(positions::RELAY_HEADER, &transactions.relay);
+        let record = Record {
+            topic: &transactions.topic_name,
+            partition: positions::PARTITION,
+            key: transactions.topic.key.as_bytes(),
+            value: transactions.position.as_deref(),
+            headers,
+            tag: POSITION_TAG,
+        };
         Ok(producer::enqueue(&producer, record, deadline).await?)
     }
 

@@ -1,6 +1,7 @@
 //! How a publisher takes the feed over.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,7 +38,7 @@ impl KafkaPublisher {
         self.check_position_topic(&limits)?;
 
         let mut session = self.create_session(&limits)?;
-        session.set_routes(self.routes(&found, &limits));
+        session.set_routes(self.routes(&found, &limits)?);
         let position = match self.options.mode {
             Mode::Transactional => self.take_over(&mut session, &cluster, request, deadline).await?,
             Mode::Idempotent => KeptPosition::Never,
@@ -102,6 +103,7 @@ impl KafkaPublisher {
         let kept = self.positions.newest(cluster, &self.options.settings, Undecided::AwaitsItsEnd, deadline).await?;
         let checkpoint = self.checkpoint_of(kept.as_ref(), request)?;
         let transactions = Transactions {
+            topic_name: native_name(&self.positions.name)?,
             topic: self.positions.clone(),
             relay: self.relay.clone(),
             position: kept.and_then(|kept| kept.value),
@@ -185,10 +187,10 @@ impl KafkaPublisher {
         &self,
         found: &BTreeMap<String, Topic>,
         limits: &BTreeMap<String, TopicLimits>,
-    ) -> HashMap<String, Route> {
+    ) -> Result<HashMap<String, Route>, PublishError> {
         let setting = |name| self.options.settings.get(name);
         let message_max_bytes = setting("message.max.bytes").and_then(|bytes| bytes.parse().ok());
-        // Compressed, a record may fit that is too large as it stands: then the broker is asked.
+        // Compressed, a record may fit that is too large as it stands: who has chosen a codec has the broker asked.
         let codecs = ["compression.type", "compression.codec"];
         let is_plain = codecs.into_iter().all(|name| setting(name).is_none_or(|codec| codec == "none"));
         let route = |(name, topic): (&String, &Topic)| {
@@ -197,7 +199,7 @@ impl KafkaPublisher {
                 batch_max_bytes: known.filter(|_| is_plain),
                 message_max_bytes: message_max_bytes.unwrap_or(MESSAGE_MAX_BYTES),
             };
-            (name.clone(), Route { topic: topic.clone(), limits })
+            Ok((name.clone(), Route { name: native_name(name)?, topic: topic.clone(), limits }))
         };
         found.iter().map(route).collect()
     }
@@ -209,6 +211,11 @@ impl KafkaPublisher {
         }
         written
     }
+}
+
+/// A name as librdkafka reads it. No topic that exists has a name with a zero in it.
+fn native_name(topic: &str) -> Result<CString, PublishError> {
+    CString::new(topic).map_err(|_| missing_topic(topic))
 }
 
 fn missing_topic(name: &str) -> PublishError {
