@@ -9,8 +9,10 @@ const DEATHS: u32 = 10;
 const FAIL_OVERS: u32 = 15;
 const FREEZES: u32 = 5;
 const ROUNDS: u32 = 4;
+const BROKER_ROUNDS: u32 = 2;
+const COORDINATORS: u32 = 5;
 const TERMINATIONS: u32 = 100;
-const ACCIDENTS: u32 = 10;
+const ACCIDENTS: u32 = 5;
 const KILLS_ON_THREE_BROKERS: u32 = 100;
 const THREE: Option<u32> = Some(3);
 const EVERY_FAULT: [Fault; 4] =
@@ -104,18 +106,18 @@ async fn a_relay_is_killed_at_each_step_on_three_brokers_without_transactions() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_three_brokers_and_the_coordinator_is_killed_under_transactions() {
-    crash::broker_kills(Capture::PostgresLog, Mode::Transactional, ROUNDS, 2 * ROUNDS).await;
+    crash::broker_kills(Capture::PostgresLog, Mode::Transactional, BROKER_ROUNDS, COORDINATORS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_three_brokers_is_killed_without_transactions() {
-    crash::broker_kills(Capture::PostgresLog, Mode::Idempotent, ROUNDS, 0).await;
+    crash::broker_kills(Capture::PostgresLog, Mode::Idempotent, BROKER_ROUNDS, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_stopped_at_once_and_started_beside_three_brokers() {
     let faults = [Fault::PostgresKilled];
-    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 5 * ROUNDS, 3).await;
+    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 3 * ROUNDS, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 /// Longer than anything that happens at all takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Of the time that one look takes so much counts at most: the machine may have been asleep, this process with it.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Looks again and again until there is something. If nothing ever comes, fails with what the last look said and with
 /// what `report` says.
@@ -13,14 +15,16 @@ pub(crate) async fn eventually<T>(
     mut look: impl AsyncFnMut() -> Result<T, String>,
     report: impl FnOnce() -> String,
 ) -> T {
-    let start = Instant::now();
+    let mut waited = Duration::ZERO;
     loop {
+        let start = Instant::now();
         match look().await {
             Ok(found) => return found,
-            Err(last) if start.elapsed() > PATIENCE => {
+            Err(last) if waited > PATIENCE => {
                 panic!("not within {PATIENCE:?}: {what}: {last}\n{}", report());
             }
             Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
+        waited += start.elapsed().min(LOOK_MAX);
     }
 }
