@@ -40,7 +40,7 @@ struct Kafka {
 #[async_trait]
 impl PublisherHarness for Kafka {
     fn capabilities(&self) -> Capabilities {
-        let any = Capabilities::new().rejects(incompressible(MAX_MESSAGE_BYTES)).shared_by_feeds();
+        let any = Capabilities::new().rejects(incompressible(MAX_MESSAGE_BYTES)).shared_by_feeds().publishes_rows();
         if self.transactional { any.keeps_position().transactional().fences() } else { any.may_show_rejected_parts() }
     }
 

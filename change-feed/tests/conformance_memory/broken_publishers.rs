@@ -20,6 +20,8 @@ pub(crate) enum Flaw {
     ChangesAHeader,
     ChangesPayloads,
     UnmarksStubs,
+    TakesEmptyForNull,
+    TakesNullForEmpty,
     IgnoresEmptyParts,
     MovesThePositionFirst,
     AnswersAnOlderPosition,
@@ -97,7 +99,8 @@ impl Flawed {
                 spaced.into_bytes()
             }),
             Flaw::UnmarksStubs => {
-                for envelope in envelopes.iter_mut().filter(|envelope| envelope.withheld_reason().is_some()) {
+                let is_stub = |envelope: &&mut Envelope| envelope.withheld_reason().is_some() && is_event(envelope);
+                for envelope in envelopes.iter_mut().filter(is_stub) {
                     rewrite_one(envelope, "/conformance", |payload| payload.to_vec());
                 }
             }
@@ -194,9 +197,14 @@ impl Flawed {
     }
 }
 
+fn is_event(envelope: &Envelope) -> bool {
+    envelope.event_id().is_some()
+}
+
 fn rewrite(envelopes: &mut [Envelope], source: &str, payload: impl Fn(&[u8]) -> Vec<u8>) {
     let plain = |envelope: &&mut Envelope| {
-        envelope.withheld_reason().is_none()
+        is_event(envelope)
+            && envelope.withheld_reason().is_none()
             && !envelope.is_replay()
             && !envelope.is_baseline()
             && envelope.transaction().is_none()

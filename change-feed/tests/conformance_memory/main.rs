@@ -84,6 +84,8 @@ async fn each_broken_publisher_breaks_exactly_its_rule() {
         (Flaw::ChangesAHeader, "content-unchanged"),
         (Flaw::ChangesPayloads, "content-unchanged"),
         (Flaw::UnmarksStubs, "withheld-stub-passes"),
+        (Flaw::TakesEmptyForNull, "withheld-stub-passes"),
+        (Flaw::TakesNullForEmpty, "tombstone-is-null"),
         (Flaw::IgnoresEmptyParts, "empty-part-is-taken"),
         (Flaw::MovesThePositionFirst, "dropped-publish-loses-nothing"),
         (Flaw::AnswersAnOlderPosition, "resume-answers-last-position"),

@@ -43,7 +43,7 @@ impl Memory {
 impl PublisherHarness for Memory {
     fn capabilities(&self) -> Capabilities {
         let too_large = format!(r#"{{"text":"{}"}}"#, "x".repeat(MAX_PAYLOAD_BYTES));
-        let any = Capabilities::new().rejects(too_large).can_be_made_unavailable().shared_by_feeds();
+        let any = Capabilities::new().rejects(too_large).can_be_made_unavailable().shared_by_feeds().publishes_rows();
         // Nothing in memory takes time: what is not there at once never comes.
         let any = any.visible_within(Duration::from_millis(50)).call_limit(Duration::from_secs(5));
         match self.mode {
@@ -101,8 +101,18 @@ impl Destination for Broker {
     async fn records(&self) -> Result<Vec<SeenRecord>, HarnessError> {
         let records = self.broker.records(TOPIC);
         let mut seen: Vec<_> = records.iter().map(SeenRecord::from).collect();
-        if self.flaw == Some(Flaw::ChoosesPartitionsByTurn) {
-            (0..).zip(&mut seen).for_each(|(turn, record)| record.partition = turn % 4);
+        match self.flaw {
+            Some(Flaw::ChoosesPartitionsByTurn) => {
+                (0..).zip(&mut seen).for_each(|(turn, record)| record.partition = turn % 4);
+            }
+            Some(Flaw::TakesNullForEmpty) => seen.iter_mut().for_each(|record| {
+                record.payload.get_or_insert_default();
+            }),
+            Some(Flaw::TakesEmptyForNull) => {
+                seen.iter_mut()
+                    .for_each(|record| record.payload = record.payload.take().filter(|payload| !payload.is_empty()));
+            }
+            _ => {}
         }
         Ok(seen)
     }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::{TimeZone as _, Utc};
+use chrono::{DateTime, TimeZone as _, Utc};
 use uuid::Uuid;
 
 use super::harness::{Destination, PublisherHarness, SeenRecord};
 use crate::conformance::rule::{Fault, broken};
 use crate::publisher::{KeptPosition, Resume};
+use crate::row::{BeforeImage, Cell, Column, Row, RowChange, Table};
 use crate::{
     Change, Checkpoint, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName, Part, Position,
     PublishError, Publisher, Router, SourceIdentity,
@@ -225,10 +226,23 @@ impl Driver {
             *version += 1;
             *version
         };
-        let occurred_at = Utc.timestamp_opt(1_793_000_000, 123_456_000).single().unwrap_or_default();
-        let id = EventId::new(Uuid::now_v7());
-        let record = EventRecord::new("events".into(), id, key.into(), version, "test.v1".into(), payload, occurred_at);
+        let (id, at) = (EventId::new(Uuid::now_v7()), occurred_at());
+        let record = EventRecord::new("events".into(), id, key.into(), version, "test.v1".into(), payload, at);
         Change::event(self.next_position(), record)
+    }
+
+    /// The next change of the row of this key: what it is now, or that it is gone.
+    pub(super) fn row(&self, key: &str, note: Option<&str>) -> Result<Envelope, Fault> {
+        const TEXT: u32 = 25;
+        let columns = [Column::key("id", TEXT), Column::new("note", TEXT)];
+        let table = Arc::new(Table::new("public", "notes", columns));
+        let row = Row::from_cells([Cell::Text(key), note.map_or(Cell::Null, Cell::Text)]);
+        let row = row.map_err(|error| Fault::Harness(error.into()))?;
+        let change = match note {
+            Some(_) => RowChange::update(table, None, row, occurred_at()),
+            None => RowChange::delete(table, BeforeImage::Key(row), occurred_at()),
+        };
+        Ok(Envelope::flat_row(Arc::clone(&self.topics[0]), change, self.next_position(), Epoch::FIRST))
     }
 
     fn next_position(&self) -> Position {
@@ -267,6 +281,10 @@ impl Driver {
     }
 }
 
+fn occurred_at() -> DateTime<Utc> {
+    Utc.timestamp_opt(1_793_000_000, 123_456_000).single().unwrap_or_default()
+}
+
 /// What an error means to a rule that expects none.
 pub(super) fn unexpected(call: &str, error: PublishError) -> Fault {
     let what = format!("{call} failed: {}", chain(&error));
@@ -294,8 +312,12 @@ impl SeenRecord {
 
     /// Whether this is the record of an envelope.
     pub(super) fn is_of(&self, envelope: &Envelope) -> bool {
-        let id = envelope.event_id().map(|id| id.to_string()).unwrap_or_default();
-        self.header("ce_id") == Some(id.as_bytes())
+        let (name, id) = match envelope.event_id() {
+            Some(id) => ("ce_id", id.to_string()),
+            // A row has no id of its own: its place tells it.
+            None => ("feed_position", envelope.position().to_string()),
+        };
+        self.header(name) == Some(id.as_bytes())
     }
 }
 
@@ -306,5 +328,8 @@ pub(super) fn times(records: &[SeenRecord], envelope: &Envelope) -> usize {
 
 /// What tells an envelope in a report.
 pub(super) fn named(envelope: &Envelope) -> String {
-    format!("the event of key {:?}, version {}", envelope.key(), envelope.version().unwrap_or_default())
+    match envelope.version() {
+        Some(version) => format!("the event of key {:?}, version {version}", envelope.key()),
+        None => format!("the row of key {:?} at {}", envelope.key(), envelope.position()),
+    }
 }

@@ -54,6 +54,7 @@ pub struct Capabilities {
     pub(super) may_show_rejected_parts: bool,
     pub(super) can_be_made_unavailable: bool,
     pub(super) shared_by_feeds: bool,
+    pub(super) publishes_rows: bool,
     pub(super) rejected_payload: Option<Bytes>,
     pub(super) call_limit: Duration,
     pub(super) visible_within: Duration,
@@ -69,6 +70,7 @@ impl Capabilities {
             may_show_rejected_parts: false,
             can_be_made_unavailable: false,
             shared_by_feeds: false,
+            publishes_rows: false,
             rejected_payload: None,
             call_limit: Duration::from_secs(60),
             visible_within: Duration::from_secs(20),
@@ -117,6 +119,12 @@ impl Capabilities {
         Self { shared_by_feeds: true, ..self }
     }
 
+    /// It publishes rows of tables too, and says that one is gone by a payload that is null.
+    #[must_use]
+    pub fn publishes_rows(self) -> Self {
+        Self { publishes_rows: true, ..self }
+    }
+
     /// How long one call may take before the suite says that it doesn't end; 60 s unless set.
     #[must_use]
     pub fn call_limit(self, call_limit: Duration) -> Self {
@@ -157,7 +165,7 @@ impl From<&MemoryRecord> for SeenRecord {
             partition: record.partition,
             key: record.envelope.key().as_bytes().to_vec(),
             headers: headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
-            payload: Some(record.envelope.data().to_vec()),
+            payload: record.envelope.value().map(<[u8]>::to_vec),
         }
     }
 }

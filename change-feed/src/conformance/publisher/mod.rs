@@ -8,6 +8,7 @@
 //! | `partition-per-key` | a key stays in one partition, across publishers (O) | all |
 //! | `content-unchanged` | key, headers and payload arrive byte for byte | all |
 //! | `withheld-stub-passes` | a stub arrives with its mark, and empty rather than null | all |
+//! | `tombstone-is-null` | a deleted row arrives with a null payload, the stub of a withheld one with an empty one | publishes rows |
 //! | `empty-part-is-taken` | a complete part without envelopes is Ok, shows nothing, and moves the position | all; the position: those that keep it |
 //! | `dropped-publish-loses-nothing` | a dropped `publish`, `resume`, and again: nothing lost, no order broken; nothing twice where the position is kept | all |
 //! | `resume-answers-last-position` | that of the last complete end, in this publisher and in another; none where none is kept | all |

@@ -21,7 +21,7 @@ use crate::conformance::rule::{self, Check};
 /// #[async_trait]
 /// impl PublisherHarness for Memory {
 ///     fn capabilities(&self) -> Capabilities {
-///         Capabilities::new().keeps_position().transactional().fences()
+///         Capabilities::new().keeps_position().transactional().fences().publishes_rows()
 ///     }
 ///
 ///     async fn destination(&self) -> Result<Box<dyn Destination>, HarnessError> {
@@ -81,6 +81,12 @@ fn rules() -> Vec<Rule> {
         rule("withheld-stub-passes", &[DURABLE, "content-unchanged"], always, |h| {
             Box::pin(content::withheld_stub_passes(h))
         }),
+        rule(
+            "tombstone-is-null",
+            &[DURABLE, "content-unchanged", "withheld-stub-passes"],
+            |c| unless(c.publishes_rows, "it publishes no rows"),
+            |h| Box::pin(content::tombstone_is_null(h)),
+        ),
         rule("empty-part-is-taken", &[TWICE, ANSWERS], always, |h| Box::pin(position::empty_part_is_taken(h))),
         rule(
             "dropped-publish-loses-nothing",
