@@ -8,4 +8,6 @@ mod peek;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_source;
 mod ways_in;

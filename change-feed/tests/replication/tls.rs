@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::database::{Database, PATIENCE, PUBLICATION, Read, execute};
 use crate::instance::Instance;
+use crate::tls_source::sources;
 
 const ACCESS: &str = "
     hostssl all encrypted 127.0.0.1/32 scram-sha-256
@@ -51,6 +52,7 @@ async fn a_server_with_tls_is_trusted_exactly_as_far_as_was_said() {
     channel_binding(&server).await;
     client_certificates(&server, &files, &authority, &ours).await;
     streams(&instance).await;
+    sources(&instance, &ours, &others).await;
     admin.close().await.expect("the connection ends");
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::{FeedName, SourceError};
@@ -48,7 +48,8 @@ impl Server {
         let options = PgConnectOptions::from_str(database_url).map_err(|error| {
             fatal("the database's URL is malformed", "write it as postgres://user:password@host:port/database", error)
         })?;
-        Ok(Self { options: options.application_name(&format!("change-feed {feed}")), answer_timeout, settings })
+        let options = verifying(options)?.application_name(&format!("change-feed {feed}"));
+        Ok(Self { options, answer_timeout, settings })
     }
 
     /// A connection that is set up. The server ends it when it has been silent for `silence`; `None` lets
@@ -80,6 +81,25 @@ impl Server {
     }
 }
 
+/// With a root certificate `require` means `verify-ca`, as it does for PostgreSQL's own clients: who names an authority
+/// does not want to send a password to a server of another one.
+fn verifying(options: PgConnectOptions) -> Result<PgConnectOptions, SourceError> {
+    let url = options.to_url_lossy();
+    let Some((_, root)) = url.query_pairs().find(|(name, _)| name == "sslrootcert") else {
+        return Ok(options);
+    };
+    // An attempt to connect would say of a missing file what it says of a server that is away.
+    if let Some(file) = root.strip_prefix("file: ") {
+        std::fs::metadata(file).map_err(|error| {
+            fatal("the root certificate of the database's URL can't be read", "mend its sslrootcert", error.into())
+        })?;
+    }
+    Ok(match options.get_ssl_mode() {
+        PgSslMode::Require => options.ssl_mode(PgSslMode::VerifyCa),
+        _ => options,
+    })
+}
+
 /// What an error of the server means for the feed. The codes are those of the manual's appendix A.
 fn judge(error: sqlx::Error) -> SourceError {
     let remedy = match &error {
@@ -95,6 +115,10 @@ fn judge(error: sqlx::Error) -> SourceError {
             _ => return SourceError::transient(error),
         },
         sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => "mend the database's URL or its certificates",
+        // What the handshake of TLS finds wrong with a certificate comes as an error of the connection.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            "mend the database's URL or its certificates"
+        }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnIndexOutOfBounds { .. } => {
             "give the outbox the columns that change_feed::outbox::Guard makes"
         }
