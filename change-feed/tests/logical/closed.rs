@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
 
 use crate::shared_server::required;
-use crate::world::{World, end, read, refusal, started, text};
+use crate::world::{World, end, read, refusal, started, text, version, versions};
 
 /// What starting it comes to.
 async fn start(builder: LogicalSourceBuilder, after: &Position) -> Result<LogicalSource, SourceError> {
@@ -242,6 +242,38 @@ async fn what_goes_wrong_while_the_feed_runs_is_noticed() {
     world.run(&format!("alter publication {} drop table t", world.feed)).await;
     let error = refusal(&source).await;
     closed(&error, &["does not publish public.t"]);
+}
+
+#[tokio::test]
+async fn a_publication_that_is_dropped_and_made_anew_is_noticed_while_the_feed_runs_and_when_it_starts_again() {
+    const ANEW: &str = "dropped and made anew";
+    let world = World::new().await;
+    let source = world.started(&Position::ORIGIN).await;
+    world.append("a", 1).await;
+    let place = end(&read(&source, 1).await);
+    world.acknowledge(&source, place.clone()).await;
+    let drop_it = format!("drop publication {}", world.feed);
+    world.run(&format!("begin; {drop_it}; create publication {} for table order_events; commit", world.feed)).await;
+    closed(&refusal(&source).await, &[ANEW, "start a feed under a new name", "If nothing was"]);
+    drop(source);
+
+    let again = world.builder().connect().await.expect("it has all tables");
+    let error = again.elect().await.expect_err("it is another publication");
+    closed(&error, &[ANEW]);
+    // What the remedy says for whoever knows that nothing was written.
+    let SourceError::Closed(reason) = &error else { unreachable!("it is closed") };
+    let remedy = reason.remedy().to_string();
+    world.run(&remedy[remedy.find("update change_feed").expect("a statement")..]).await;
+    again.elect().await.expect("it is taken for the feed's own");
+    again.start(&place).await.expect("the slot has it all");
+    world.append("a", 2).await;
+    assert_eq!(versions(&read(&again, 1).await), [version("a", 2)]);
+    drop(again);
+
+    // The feed itself makes none anew either.
+    world.run(&drop_it).await;
+    let error = world.builder().connect().await.expect_err("it is gone");
+    closed(&error, &["which the feed has read, was dropped", "start a feed under a new name"]);
 }
 
 #[tokio::test]

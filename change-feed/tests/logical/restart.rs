@@ -55,6 +55,34 @@ async fn each_part_of_a_split_transaction_can_be_started_from_and_nothing_is_los
 }
 
 #[tokio::test]
+async fn a_feed_that_stopped_within_a_split_transaction_goes_on_there_with_the_same_tables_only() {
+    let world = World::new().await;
+    world.run("create table t (id int primary key)").await;
+    let split = || world.builder().max_transaction_rows(3).max_run_rows(2);
+    let source = started(split(), &Position::ORIGIN).await;
+    world
+        .run(
+            "begin; insert into t values (1); insert into order_events (order_id, version) select 'a', n from generate_series(1, 10) n;
+            insert into t values (2); commit",
+        )
+        .await;
+    let runs = read(&source, 10).await;
+    let within = runs.iter().filter_map(|run| run.end.position()).find(|place| place.minor() > 0).expect("a part");
+    drop(source);
+
+    let longer = started(split().tables(["t"]), within).await;
+    let error = refusal(&longer).await;
+    assert!(matches!(error, SourceError::Fatal { .. }) && text(&error).contains("captures other tables"), "{error:?}");
+    drop(longer);
+    let left = 10 - within.minor() as usize;
+    assert_eq!(versions(&read(&started(split(), within).await, left).await), versions(&runs)[10 - left..]);
+    // Behind it the feed may be told of more.
+    let longer = started(split().tables(["t"]), &end(&runs)).await;
+    world.run("insert into t values (3)").await;
+    read(&longer, 1).await;
+}
+
+#[tokio::test]
 async fn the_slot_follows_what_is_acknowledged_and_never_comes_before_the_table() {
     let world = World::new().await;
     let source = world.started(&Position::ORIGIN).await;

@@ -3,7 +3,7 @@
 use change_feed::row::{BeforeImage, Cell, Operation, Row, RowChange};
 use change_feed::{Change, Content, Position, Source};
 
-use crate::world::{World, changes, event, outbox, read, started};
+use crate::world::{World, changes, end, event, outbox, read, started};
 
 fn row(change: &Change) -> &RowChange {
     let Content::Row(row) = &change.content else { panic!("no row: {change:?}") };
@@ -150,6 +150,40 @@ async fn columns_that_are_added_dropped_renamed_and_retyped_show_from_the_next_r
     assert_eq!(shapes, expected);
     let rows: Vec<_> = changes.iter().map(|change| cells(row(change).after.as_ref()).join(",")).collect();
     assert_eq!(rows, ["1,a,b", "2,a,b,1.50", "3,b,2.5", "4,b,3", "5,b,text"]);
+}
+
+#[tokio::test]
+async fn with_the_whole_row_as_identity_a_key_that_is_renamed_keeps_the_rows_before_it_apart() {
+    let world = World::new().await;
+    world.run("create table t (a text, id int primary key, b text); alter table t replica identity full").await;
+    let source = started(world.bare().tables(["t"]), &Position::ORIGIN).await;
+    let place = end(&{
+        world.run("insert into t values ('a', 1, 'x')").await;
+        read(&source, 1).await
+    });
+    drop(source);
+    // While the feed is stopped: rows under the old name and under the new one.
+    world
+        .run("update t set b = 'y'; update t set id = 2; alter table t rename id to number; alter table t add c int")
+        .await;
+    world.run("update t set b = 'z', c = 7").await;
+    let changes = changes(&read(&started(world.bare().tables(["t"]), &place).await, 4).await);
+    let keys = changes.iter().map(|change| {
+        let table = &row(change).table;
+        table.key_columns().map(|(_, column)| column.name.clone()).collect::<Vec<_>>().join(",")
+    });
+    assert_eq!(keys.collect::<Vec<_>>(), ["id", "id", "id", "number"]);
+    let expected =
+        ["update full a,1,x -> a,1,y", "delete full a,1,y", "insert -> a,2,y", "update full a,2,y,Null -> a,2,z,7"];
+    assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_key_whose_index_includes_other_columns_is_the_key_alone() {
+    let tables =
+        "create table t (id int, a text, b text, primary key (id) include (a)); alter table t replica identity full";
+    let told = told_of(tables, &["insert into t values (1, 'a', 'x')", "update t set a = 'b'"], 2).await;
+    assert_eq!(told, ["insert -> 1,a,x", "update full 1,a,x -> 1,b,x"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::Lsn;
 use super::captures::TableName;
+use super::catalog_key::{CatalogColumn, CatalogKey};
 use crate::SourceError;
 use crate::source::postgres::Server;
 
@@ -78,17 +79,20 @@ pub(super) struct TableFacts {
     pub(super) key: Vec<String>,
 }
 
-const TABLES: &str = "select n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relreplident::text,
-    array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+const TABLES: &str =
+    "select n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relreplident::text,
+    array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid
+            and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
         where i.indrelid = c.oid and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end),
     c.oid::bigint
     from unnest($1::text[], $2::text[]) as wanted (schema, name)
     join pg_namespace n on n.nspname = wanted.schema
     join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name";
 
-const KEY: &str = "select array(select a.attname::text
-    from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
-    where i.indrelid = $1::bigint::oid and i.indisprimary)";
+const KEY: &str = "select a.attname::text, a.atttypid::bigint, a.attisdropped, a.attgenerated::text <> '',
+        exists (select from pg_index i where i.indrelid = a.attrelid and i.indisprimary
+            and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+    from pg_attribute a where a.attrelid = $1::bigint::oid and a.attnum > 0 order by a.attnum";
 
 impl TableFacts {
     /// The tables of these names that there are.
@@ -115,19 +119,38 @@ impl TableFacts {
         server.answer(async { ask.fetch_all(connection).await?.into_iter().map(read).collect() }).await
     }
 
-    /// The columns of the primary key of the table with this object id.
+    /// The primary key of the table with this object id.
     pub(super) async fn key(
         server: &Server,
         connection: &mut PgConnection,
         oid: u32,
-    ) -> Result<Vec<String>, SourceError> {
-        server.answer(sqlx::query_scalar(KEY).bind(i64::from(oid)).fetch_one(connection)).await
+    ) -> Result<CatalogKey, SourceError> {
+        let ask = sqlx::query(KEY).bind(i64::from(oid));
+        server
+            .answer(async {
+                let mut key = CatalogKey { columns: Vec::new(), dropped: false };
+                for row in ask.fetch_all(connection).await? {
+                    let (type_oid, dropped, generated): (i64, bool, bool) =
+                        (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+                    key.dropped |= dropped;
+                    // The log does not carry what is generated.
+                    if !dropped && !generated {
+                        let type_oid = u32::try_from(type_oid).unwrap_or_default();
+                        let column = CatalogColumn { name: row.try_get(0)?, type_oid, is_key: row.try_get(4)? };
+                        key.columns.push(column);
+                    }
+                }
+                Ok(key)
+            })
+            .await
     }
 }
 
 /// A publication.
 #[derive(Debug, Clone)]
 pub(super) struct PublicationFacts {
+    /// Its object id, which another one of the same name does not have.
+    pub(super) oid: u32,
     pub(super) inserts: bool,
     pub(super) updates: bool,
     pub(super) deletes: bool,
@@ -144,7 +167,8 @@ pub(super) struct PublishedTable {
     pub(super) has_row_filter: bool,
 }
 
-const PUBLICATION: &str = "select pubinsert, pubupdate, pubdelete, obj_description(oid, 'pg_publication')
+const PUBLICATION: &str = "select pubinsert, pubupdate, pubdelete, obj_description(oid, 'pg_publication'),
+    oid::bigint
     from pg_publication where pubname = $1";
 
 impl PublicationFacts {
@@ -170,7 +194,9 @@ impl PublicationFacts {
                     let name = TableName { schema: row.try_get(0)?, name: row.try_get(1)? };
                     Ok(PublishedTable { name, columns: row.try_get(2)?, has_row_filter: row.try_get(3)? })
                 };
+                let oid: i64 = row.try_get(4)?;
                 Ok(Some(Self {
+                    oid: u32::try_from(oid).unwrap_or_default(),
                     inserts: row.try_get(0)?,
                     updates: row.try_get(1)?,
                     deletes: row.try_get(2)?,

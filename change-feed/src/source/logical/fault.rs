@@ -58,6 +58,12 @@ pub enum CaptureFault {
         /// What is wrong with it.
         what: String,
     },
+    /// The feed goes on within a transaction that it gives in parts, and captures other tables than it did.
+    #[error("the feed captures other tables now, and has given a part of the transaction that commits at {commit}")]
+    CapturesChanged {
+        /// The commit record of the transaction.
+        commit: Lsn,
+    },
     /// Nothing tells the rows of a table apart.
     #[error("{table} has no key: neither a primary key nor the index of a replica identity")]
     NoKey {
@@ -78,6 +84,9 @@ impl CaptureFault {
             }
             Self::Event { .. } | Self::Message { .. } => {
                 "mend its writer. The log keeps what is written: to go on past it, start a feed under a new name"
+            }
+            Self::CapturesChanged { .. } => {
+                "let the feed capture what it did until it is past that transaction, and change it then"
             }
             Self::NoKey { .. } => "give the table a primary key, or leave it out of the feed",
         }

@@ -28,7 +28,8 @@
 //! # Positions
 //!
 //! `1l-<place in the log>-<changes>-<timeline>`: between transactions, the end of a commit record and 0; within a
-//! transaction that was split, the begin of its commit record and the number of its changes that have been given. The
+//! transaction that was split, the begin of its commit record and the number of its changes that have been given (and in
+//! the tail the part and a checksum of what is captured: to go on there, a feed must capture the same). The
 //! change with index i of a transaction stands at the begin of its commit record and i + 1.
 //!
 //! A position is acknowledged to the table `change_feed.feeds` first, and then to the slot: so the slot is never ahead of
@@ -53,8 +54,8 @@
 //!
 //! [`SourceError::Closed`](crate::SourceError::Closed), with what is wrong and what to do: the slot is missing, begins behind
 //! the position, was invalidated, belongs to another plug-in, database or program; the server is a standby, is another
-//! one, or came from a timeline that left the feed's before its position; the publication is missing, or lacks a table or
-//! an operation, or filters an outbox; a table has no key; the role may not replicate; `wal_level` is too low. The set-up
+//! one, or came from a timeline that left the feed's before its position; the publication is missing, was dropped and made
+//! anew, lacks a table or an operation, or filters an outbox; a table has no key; the role may not replicate; `wal_level` is too low. The set-up
 //! is looked at before the start and every ten seconds. A captured table that is renamed is given under its configured name
 //! until then. What is *not* noticed: a table that is taken out of the publication and
 //! put back between two looks.
@@ -62,6 +63,7 @@
 mod assembler;
 mod builder;
 mod captures;
+mod catalog_key;
 mod clean_up;
 mod facts;
 mod fault;

@@ -5,7 +5,7 @@ use super::captures::{Captures, TableName, quoted};
 use super::facts::{PublicationFacts, PublishedTable, ServerFacts, SlotFacts, TableFacts};
 use super::place::Place;
 use super::source::LogicalSource;
-use crate::{Mismatch, Position, SourceError};
+use crate::{FeedName, Mismatch, Position, SourceError};
 
 /// The plug-in that this source reads.
 pub(super) const PLUGIN: &str = "pgoutput";
@@ -130,6 +130,43 @@ pub(super) fn check_publication(
     Ok(())
 }
 
+/// What stands between what a feed captures and the object id of its publication, in the feed's table.
+const PUBLICATION_MARK: &str = ", publication ";
+
+/// What a feed captures, with the publication that it reads.
+pub(super) fn with_publication(captures: &str, oid: u32) -> String {
+    let captures = captures.split_once(PUBLICATION_MARK).map_or(captures, |(captures, _)| captures);
+    format!("{captures}{PUBLICATION_MARK}{oid}")
+}
+
+/// The object id of the publication that the feed reads, if that has been written down.
+pub(super) fn publication_of(captures: &str) -> Option<u32> {
+    captures.split_once(PUBLICATION_MARK)?.1.parse().ok()
+}
+
+/// The publication that a feed reads was dropped. `now` is what stands in its place: what the feed's table would say.
+pub(super) fn publication_was_dropped(name: &str, feed: &FeedName, now: Option<&str>) -> SourceError {
+    let name = quoted(name);
+    let anew = now.map(|now| {
+        format!(
+            ". If nothing was, run: update change_feed.feeds set captures = '{}' where feed = '{feed}';",
+            now.replace('\'', "''")
+        )
+    });
+    unfit(
+        match now {
+            Some(_) => {
+                format!("the publication {name} is not the one that the feed has read: it was dropped and made anew")
+            }
+            None => format!("the publication {name}, which the feed has read, was dropped"),
+        },
+        format!(
+            "what was written to its tables while it was gone is not in the feed: start a feed under a new name{}",
+            anew.unwrap_or_default()
+        ),
+    )
+}
+
 /// An outbox is published whole: a row that is left out is an event that is lost.
 fn check_outbox(publication: &str, table: &PublishedTable, key: &str) -> Result<(), SourceError> {
     let anew =
@@ -242,6 +279,14 @@ pub(super) fn left_before(history: &str, place: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_feed_captures_names_its_publication_once() {
+        assert_eq!(publication_of("slot orders"), None);
+        let named = with_publication("slot orders", 16_401);
+        assert_eq!((named.as_str(), publication_of(&named)), ("slot orders, publication 16401", Some(16_401)));
+        assert_eq!(with_publication(&named, 7), "slot orders, publication 7");
+    }
 
     #[test]
     fn a_timeline_that_was_left_behind_the_position_is_the_feeds_own_past() {

@@ -7,6 +7,7 @@ use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
 
 use super::assembler::{Assembler, Limits, Start};
+use super::catalog_key::CatalogKey;
 use super::facts::{ServerFacts, TableFacts};
 use super::place::Place;
 use super::replication::{Confirmer, Frame, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions};
@@ -125,9 +126,9 @@ impl Streaming {
     }
 
     /// Gives the assembler the key that it needs.
-    pub(super) fn learn_key(&mut self, columns: Vec<String>) -> Result<(), SourceError> {
+    pub(super) fn learn_key(&mut self, key: CatalogKey) -> Result<(), SourceError> {
         if let Some((oid, frame)) = self.unknown.take() {
-            self.assembler.learn_key(oid, columns);
+            self.assembler.learn_key(oid, key);
             // The key is known now, so there is nothing more to learn.
             let _: Learned = self.assembler.push(&frame, Instant::now())?;
         }
@@ -143,7 +144,7 @@ impl Streaming {
 }
 
 /// The key of a table whose log marks every column as one.
-pub(super) async fn key_of(setup: &Setup, connection: &mut PgConnection, oid: u32) -> Result<Vec<String>, SourceError> {
+pub(super) async fn key_of(setup: &Setup, connection: &mut PgConnection, oid: u32) -> Result<CatalogKey, SourceError> {
     TableFacts::key(&setup.server, connection, oid).await
 }
 

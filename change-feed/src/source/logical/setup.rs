@@ -6,7 +6,10 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::captures::{Captures, TableName, quoted};
 use super::facts::{PublicationFacts, ServerFacts, SlotFacts, TableFacts};
 use super::replication::{ConnectOptions, NewSlot, ReplicationConnection, ReplicationError};
-use super::requirements::{check_publication, check_server, check_tables, create_publication, missing_tables, unfit};
+use super::requirements::{
+    check_publication, check_server, check_tables, create_publication, missing_tables, publication_of,
+    publication_was_dropped, unfit, with_publication,
+};
 use crate::source::postgres::election::SIGN_OF_LIFE_INTERVAL;
 use crate::source::postgres::{Server, state};
 use crate::{FeedName, SourceError};
@@ -76,6 +79,10 @@ impl Setup {
     async fn make_publication(&self, connection: &mut PgConnection, facts: &ServerFacts) -> Result<(), SourceError> {
         let name = quoted(&self.publication);
         match self.publication_facts(connection, facts).await? {
+            // What was written since it was dropped would be missing.
+            None if self.publication_read(connection).await?.is_some() => {
+                return Err(publication_was_dropped(&self.publication, &self.feed, None));
+            }
             None => {
                 let comment = self.comment().replace('\'', "''");
                 let create = create_publication(&name, &self.captures);
@@ -160,8 +167,44 @@ impl Setup {
     ) -> Result<Option<SlotFacts>, SourceError> {
         self.check_tables(connection).await?;
         let publication = self.publication_facts(connection, facts).await?;
-        check_publication(&self.publication, &self.captures, publication.as_ref())?;
+        let read = self.publication_read(connection).await?;
+        match publication {
+            None if read.is_some() => return Err(publication_was_dropped(&self.publication, &self.feed, None)),
+            found => {
+                check_publication(&self.publication, &self.captures, found.as_ref())?;
+                if let Some(found) = found {
+                    self.check_same(connection, read, found.oid).await?;
+                }
+            }
+        }
         self.slot_facts(connection, facts).await
+    }
+
+    /// The object id of the publication that the feed has read so far, as its relays have written it down.
+    async fn publication_read(&self, connection: &mut PgConnection) -> Result<Option<u32>, SourceError> {
+        let captures = state::captures(&self.server, connection, &self.feed).await?;
+        Ok(captures.as_deref().and_then(publication_of))
+    }
+
+    /// The publication is the one that the feed began with. One that was dropped and made anew lacks what was written in
+    /// between, and PostgreSQL 18 passes over that in silence.
+    async fn check_same(
+        &self,
+        connection: &mut PgConnection,
+        read: Option<u32>,
+        found: u32,
+    ) -> Result<(), SourceError> {
+        if read == Some(found) {
+            return Ok(());
+        }
+        let Some(captures) = state::captures(&self.server, connection, &self.feed).await? else {
+            return Ok(());
+        };
+        let now = with_publication(&captures, found);
+        match read {
+            Some(_) => Err(publication_was_dropped(&self.publication, &self.feed, Some(&now))),
+            None => state::specify(&self.server, connection, &self.feed, &captures, &now).await,
+        }
     }
 
     pub(super) async fn slot_facts(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::CaptureFault;
 use super::captures::{Captures, TableName};
+use super::catalog_key::CatalogKey;
 use super::outbox_rows::OutboxRows;
 use super::pgoutput::{OldTuple, Relation, ReplicaIdentity, Tuple};
 use crate::row::{BeforeImage, Cell, Column, Row, Table};
@@ -19,7 +20,7 @@ pub(super) struct Tables {
     known: HashMap<u32, TableName>,
     shown: HashMap<u32, Shown>,
     /// The keys of tables whose replica identity does not tell it, by the tables' object ids.
-    keys: HashMap<u32, Vec<String>>,
+    keys: HashMap<u32, CatalogKey>,
 }
 
 /// A table, by what is done with its rows.
@@ -47,9 +48,9 @@ impl Tables {
         Self { captures, known, shown: HashMap::new(), keys: HashMap::new() }
     }
 
-    /// The columns that the catalogue has as the key of a table.
-    pub(super) fn learn_key(&mut self, oid: u32, columns: Vec<String>) {
-        self.keys.insert(oid, columns);
+    /// What the catalogue has as the key of a table.
+    pub(super) fn learn_key(&mut self, oid: u32, key: CatalogKey) {
+        self.keys.insert(oid, key);
     }
 
     /// Learns the shape of a table.
@@ -69,7 +70,7 @@ impl Tables {
                 },
                 _ => None,
             };
-            Shown::Rows(TableRows::of(relation, key.as_deref())?)
+            Shown::Rows(TableRows::of(relation, key.as_ref())?)
         } else {
             Shown::Ignored
         };
@@ -89,19 +90,19 @@ pub(super) struct TableRows {
 }
 
 impl TableRows {
-    /// `key` names the columns of the key where the log marks all of them.
-    fn of(relation: &Relation, key: Option<&[String]>) -> Result<Self, CaptureFault> {
-        let is_key = |column: &super::pgoutput::Column| match key {
-            Some(key) => key.contains(&column.name),
-            None => column.is_key,
+    /// `key` is the catalogue's where the log marks all columns.
+    fn of(relation: &Relation, key: Option<&CatalogKey>) -> Result<Self, CaptureFault> {
+        let marked = || relation.columns.iter().enumerate().filter(|(_, column)| column.is_key).map(|(place, _)| place);
+        let places = match key {
+            Some(key) => key.places_in(relation).unwrap_or_default(),
+            None => marked().collect(),
         };
-        let columns = relation.columns.iter().map(|column| match is_key(column) {
+        let columns = relation.columns.iter().enumerate().map(|(place, column)| match places.contains(&place) {
             true => Column::key(column.name.as_str(), column.type_oid),
             false => Column::new(column.name.as_str(), column.type_oid),
         });
         let table = Table::new(&relation.schema, &relation.name, columns);
-        let found = table.key_columns().count();
-        if found == 0 || key.is_some_and(|key| key.len() != found) {
+        if places.is_empty() {
             return Err(CaptureFault::NoKey { table: table.qualified_name().to_owned() });
         }
         Ok(Self { table: Arc::new(table) })

@@ -121,6 +121,33 @@ pub(in crate::source) async fn store(
     server.answer(still.bind(feed).bind(generation).fetch_one(connection)).await
 }
 
+/// What the feed captures, as its relays have written it down; `None` of a feed that has not begun.
+#[cfg(feature = "logical")]
+pub(in crate::source) async fn captures(
+    server: &Server,
+    connection: &mut PgConnection,
+    feed: &FeedName,
+) -> Result<Option<String>, SourceError> {
+    let ask = sqlx::query_scalar("select captures from change_feed.feeds where feed = $1").bind(feed.as_str());
+    server.answer(ask.fetch_optional(connection)).await
+}
+
+/// Writes down what the feed captures more exactly than `before`.
+#[cfg(feature = "logical")]
+pub(in crate::source) async fn specify(
+    server: &Server,
+    connection: &mut PgConnection,
+    feed: &FeedName,
+    before: &str,
+    captures: &str,
+) -> Result<(), SourceError> {
+    let write = sqlx::query("update change_feed.feeds set captures = $3 where feed = $1 and captures = $2")
+        .bind(feed.as_str())
+        .bind(before)
+        .bind(captures);
+    server.answer(write.execute(connection)).await.map(drop)
+}
+
 /// Forgets the feed.
 #[cfg(feature = "logical")]
 pub(in crate::source) async fn forget(

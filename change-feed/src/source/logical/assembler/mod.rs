@@ -13,9 +13,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::captures::{Captures, TableName};
+use super::catalog_key::CatalogKey;
 use super::logical_messages::LogicalMessages;
 use super::pgoutput::{Begin, Commit, Delete, Insert, LogicalMessage, Message, Truncate, Update};
-use super::place::Place;
+use super::place::{Place, checksum};
 use super::tables::{Learned, Shown, Tables};
 use super::transaction_ids::TransactionIds;
 use super::{CaptureFault, Lsn};
@@ -74,6 +75,8 @@ pub(super) struct Assembler {
     transactions: TransactionIds,
     /// The transaction that commits here has been given up to this number of changes and parts.
     resumed: Place,
+    /// The checksum of what is captured.
+    captured: u32,
     ready: Vec<Change>,
     ready_bytes: usize,
     /// How many of those belong to whole transactions, or parts of one, and where that leads.
@@ -106,8 +109,10 @@ struct Open {
 
 impl Assembler {
     pub(super) fn new(captures: Captures, limits: Limits, start: Start, now: Instant) -> Self {
+        let captured = checksum(start.tables.keys().copied(), captures.messages.as_deref());
         let messages = captures.messages.clone().map(LogicalMessages::with_prefix);
         Self {
+            captured,
             tables: Tables::new(captures, start.tables),
             messages,
             limits,
@@ -130,9 +135,9 @@ impl Assembler {
         self.complete(self.given);
     }
 
-    /// The columns that the catalogue has as the key of a table.
-    pub(super) fn learn_key(&mut self, oid: u32, columns: Vec<String>) {
-        self.tables.learn_key(oid, columns);
+    /// What the catalogue has as the key of a table.
+    pub(super) fn learn_key(&mut self, oid: u32, key: CatalogKey) {
+        self.tables.learn_key(oid, key);
     }
 
     /// Takes a message of pgoutput. Only a description of a table can need a key; after
@@ -207,6 +212,9 @@ impl Assembler {
             return Err(CaptureFault::Order("a transaction within another one"));
         }
         let resumed = Some(self.resumed).filter(|place| place.lsn == begin.final_lsn);
+        if resumed.and_then(|place| place.captured).is_some_and(|captured| captured != self.captured) {
+            return Err(CaptureFault::CapturesChanged { commit: begin.final_lsn });
+        }
         let (skipped, parts) = resumed.map_or((0, 0), |place| (place.changes, place.parts));
         self.open = Some(Open {
             commit: begin.final_lsn,
@@ -342,8 +350,13 @@ impl Assembler {
         open.parts = open.parts.saturating_add(1);
         open.part_changes = 1;
         open.part_began = now;
-        let end =
-            Place { lsn: open.commit, changes: u64::from(index), timeline: self.given.timeline, parts: open.parts };
+        let end = Place {
+            lsn: open.commit,
+            changes: u64::from(index),
+            timeline: self.given.timeline,
+            parts: open.parts,
+            captured: Some(self.captured),
+        };
         before.transaction = before.transaction.map(|place| place.ending_part(end.parts));
         self.add(before);
         self.complete(end);

@@ -8,6 +8,7 @@ use super::*;
 use crate::outbox::Outbox;
 use crate::row::{BeforeImage, Cell, Operation, Row};
 use crate::source::logical::captures::TableName;
+use crate::source::logical::catalog_key::CatalogColumn;
 use crate::{End, Position};
 
 const OUTBOX: u32 = 1;
@@ -203,14 +204,34 @@ fn where_the_log_marks_every_column_the_key_is_asked_for() {
     let full = relation(CUSTOMERS, "customers", b'f', &[("id", true), ("name", true), ("note", true)]);
     feed(&mut assembler, [begin(0x100, 9)]);
     assert_eq!(assembler.push(&full, Instant::now()).expect("a table"), Learned::NeedsKey(CUSTOMERS));
-    assembler.learn_key(CUSTOMERS, vec!["id".to_owned()]);
+    assembler.learn_key(CUSTOMERS, catalog_key("id"));
     feed(&mut assembler, [full.clone(), customer("1"), commit(0x100)]);
     let changes = assembler.take().expect("a transaction");
     assert_eq!(rows(&changes)[0].table.key_columns().count(), 1);
     // It is asked for again when the table is described again: it may have been altered.
     assert_eq!(assembler.push(&full, Instant::now()).expect("a table"), Learned::NeedsKey(CUSTOMERS));
-    assembler.learn_key(CUSTOMERS, vec!["renamed".to_owned()]);
+    assembler.learn_key(CUSTOMERS, catalog_key("another"));
     assert!(matches!(assembler.push(&full, Instant::now()), Err(CaptureFault::NoKey { .. })));
+}
+
+/// Of a table that has lost a column at some time.
+fn catalog_key(name: &str) -> CatalogKey {
+    let column = CatalogColumn { name: name.to_owned(), type_oid: 25, is_key: true };
+    CatalogKey { columns: vec![column], dropped: true }
+}
+
+#[test]
+fn a_transaction_of_which_a_part_was_given_is_not_gone_on_with_by_a_feed_of_other_tables() {
+    let given = |captured| Place { lsn: Lsn::new(0x100), changes: 1, timeline: 1, parts: 1, captured };
+    let mine = at(given(None), generous()).captured;
+    for (captured, goes_on) in [(None, true), (Some(mine), true), (Some(!mine), false)] {
+        let mut assembler = at(given(captured), generous());
+        let begun = assembler.push(&begin(0x100, 9), Instant::now());
+        assert_eq!(!matches!(begun, Err(CaptureFault::CapturesChanged { .. })), goes_on, "{captured:?}");
+        // A transaction behind it is whole, whatever is captured.
+        let mut assembler = at(given(captured), generous());
+        assert_eq!(assembler.push(&begin(0x200, 9), Instant::now()).expect("the next one"), Learned::Shape);
+    }
 }
 
 #[test]
@@ -324,7 +345,7 @@ fn a_transaction_that_takes_too_long_is_split() {
     let part = assembler.take().expect("a part");
     assert_eq!(
         part.end.position().map(ToString::to_string).as_deref(),
-        Some("1l-0000000000000100-0000000000000002-1.1")
+        Some("1l-0000000000000100-0000000000000002-1.1.20f82512")
     );
     assert_eq!(part.changes[1].transaction.expect("a place").part, Some(1));
 }
