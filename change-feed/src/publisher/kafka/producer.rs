@@ -16,7 +16,7 @@ const BATCH_MAX_BYTES: usize = 128 * 1024;
 /// The keys and values that librdkafka may hold of records that are not acknowledged yet.
 const QUEUE_MAX_KBYTES: usize = 16 * 1024;
 /// As many records: their headers take more memory than a small value, and librdkafka doesn't count them.
-const QUEUE_MAX_RECORDS: usize = 6_000;
+const QUEUE_MAX_RECORDS: usize = 5_000;
 /// The names and most of the values of headers are the same from record to record. Compressed, a feed costs the broker
 /// half the CPU time, which it spends on bytes and on the headers of uncompressed batches, and the disk a fourth.
 const COMPRESSION: &str = "lz4";

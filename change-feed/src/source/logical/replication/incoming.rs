@@ -44,6 +44,11 @@ impl<R> Incoming<R> {
         &self.reader
     }
 
+    /// The bytes that are here and not taken.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The same bytes, and another reader for what follows.
     pub(super) fn split<S, T>(self, split: impl FnOnce(R) -> (S, T)) -> (Incoming<S>, T) {
         let (reader, other) = split(self.reader);

@@ -24,6 +24,7 @@ mod frame;
 mod incoming;
 mod options;
 mod password;
+mod pauses;
 mod quoting;
 mod rows;
 mod server_error;

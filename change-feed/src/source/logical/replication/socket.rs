@@ -72,6 +72,17 @@ impl Socket {
         !matches!(self, Self::Tcp(_))
     }
 
+    /// Whether much can wait in it for a reader that pauses.
+    pub(super) fn is_deep(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            #[cfg(unix)]
+            Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+        }
+    }
+
     /// The hash of the server's certificate that a password exchange is bound to (RFC 5929, tls-server-end-point).
     pub(super) fn certificate_hash(&self) -> Option<Vec<u8>> {
         match self {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::backend::{
@@ -19,6 +19,7 @@ use super::error::ReplicationError;
 use super::feedback::{Confirmer, Feedback};
 use super::frame::Frame;
 use super::incoming::Incoming;
+use super::pauses::{PAUSE, Pauses};
 use super::quoting::{literal, publication_names, slot_name};
 use super::server_error::ServerError;
 use super::session::{SessionParts, within};
@@ -82,6 +83,8 @@ impl StartOptions {
 ///   frames. It needs a thread of the runtime that isn't blocked.
 /// - **Silence**: while somebody waits, a server that says nothing for half of
 ///   [`idle_limit`](super::ConnectOptions::idle_limit) is asked for a sign of life, and one that gives none is an error.
+/// - **Pauses**: a stream over TCP that gives more than 16 MB/s is read a millisecond later, so that one wake-up of both sides
+///   serves many messages.
 /// - **Cancellation**: dropping the future of [`next`](Self::next) loses nothing.
 /// - Dropping the stream ends the connection; the server gives the slot free when it notices. [`close`](Self::close) waits
 ///   for that.
@@ -89,6 +92,7 @@ pub struct ReplicationStream {
     incoming: Incoming<ReadHalf<Socket>>,
     feedback: Feedback<WriteHalf<Socket>>,
     silence: Silence,
+    pauses: Option<Pauses>,
     canceller: Canceller,
     idle_limit: Duration,
     answer_limit: Duration,
@@ -98,12 +102,15 @@ pub struct ReplicationStream {
 impl ReplicationStream {
     pub(super) fn begin(parts: SessionParts, start: Lsn) -> Self {
         let limits = parts.options.limits;
+        // A Unix socket holds a hundred small messages: a pause would be the server's as well.
+        let pauses = parts.wire.incoming.get_ref().is_deep().then(|| Pauses::new(Instant::now()));
         let (incoming, writer) = parts.wire.incoming.split(tokio::io::split);
         let interval = parts.options.effective_feedback_interval();
         Self {
             incoming,
             feedback: Feedback::begin(writer, start, interval, limits.wal_sender_timeout),
             silence: Silence::new(limits.idle),
+            pauses,
             canceller: parts.canceller,
             idle_limit: limits.idle,
             answer_limit: limits.answer,
@@ -207,9 +214,16 @@ impl ReplicationStream {
         if self.has_ended {
             return Err(ReplicationError::Transient { what: "the stream has ended".into(), source: None });
         }
+        if self.pauses.as_ref().is_some_and(Pauses::is_due) {
+            tokio::time::sleep(PAUSE).await;
+        }
         poll_fn(|context| {
+            let before = self.incoming.len();
             if let Poll::Ready(read) = self.incoming.poll_fill(context) {
                 self.silence.heard();
+                if let Some(pauses) = &mut self.pauses {
+                    pauses.read(self.incoming.len().saturating_sub(before), Instant::now());
+                }
                 return Poll::Ready(read.map_err(|error| ReplicationError::lost("the stream broke", error)));
             }
             loop {
