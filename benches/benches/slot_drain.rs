@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use change_feed::source::logical::Lsn;
-use change_feed::source::logical::peek::SlotPeek;
 use change_feed::source::logical::replication::{ConnectOptions, Frame, ReplicationConnection, StartOptions};
+use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -192,27 +192,41 @@ async fn stream(url: &str, slot: &str, end: Lsn) -> Result<u32, Failure> {
     Ok(rows)
 }
 
-/// Drains by SQL; gives the number of rows.
+/// Drains by SQL, in calls of so many changes; gives the number of rows.
 async fn peek(url: &str, slot: &str, changes: u32, end: Lsn) -> Result<u32, Failure> {
-    let mut slot = SlotPeek::connect(&url.parse()?, slot, &StartOptions::new(["drained"])).await?;
+    let mut connection = PgConnection::connect(url).await?;
+    let peek = format!(
+        "COPY (SELECT lsn, data FROM pg_logical_slot_peek_binary_changes('{slot}', NULL, {changes}, \
+         'proto_version', '1', 'publication_names', 'drained')) TO STDOUT (FORMAT binary)"
+    );
     let mut rows = 0;
     loop {
-        slot.peek(changes).await?;
-        let mut through = None;
-        while let Some(message) = slot.next().await? {
-            if message.wal_start < end {
-                rows += u32::from(message.data.first() == Some(&b'I'));
-            }
-            through = Some(message.wal_end);
+        let mut through = Lsn::INVALID;
+        let mut changes = connection.copy_out_raw(&peek).await?;
+        while let Some(tuple) = changes.try_next().await? {
+            let Some((lsn, kind)) = change_of(&tuple) else { continue };
+            rows += u32::from(lsn < end && kind == b'I');
+            through = lsn;
         }
-        let Some(through) = through else { break };
-        slot.advance(through.min(end)).await?;
+        drop(changes);
+        if through == Lsn::INVALID {
+            break;
+        }
+        run(&mut connection, format!("SELECT pg_replication_slot_advance('{slot}', '{}')", through.min(end))).await?;
         if through >= end {
             break;
         }
     }
-    slot.close().await;
+    connection.close().await?;
     Ok(rows)
+}
+
+/// Where a change stands and the first byte of its message, out of a tuple of a binary COPY: two fields, each after its
+/// length. `None` for the header and the trailer.
+fn change_of(tuple: &[u8]) -> Option<(Lsn, u8)> {
+    let fields = tuple.strip_prefix(&[0, 2, 0, 0, 0, 8])?;
+    let (lsn, rest) = fields.split_first_chunk::<8>()?;
+    Some((Lsn::new(u64::from_be_bytes(*lsn)), *rest.get(4)?))
 }
 
 /// What is there to be drained.

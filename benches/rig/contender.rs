@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::debezium::Mode;
-use crate::relay::{Delivery, Drain, Plan, Shape, To};
+use crate::relay::{Delivery, Plan, Shape, To};
 
 /// Somebody who drains a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,34 +21,23 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const STREAMING: Self = Self::to_null(Drain::Streaming, false);
-    pub(crate) const STREAMING_BY_SOCKET: Self = Self::to_null(Drain::Streaming, true);
-    pub(crate) const BY_SQL: Self = Self::to_null(Drain::Sql, false);
+    pub(crate) const STREAMING: Self = Self::to_null(false);
+    pub(crate) const STREAMING_BY_SOCKET: Self = Self::to_null(true);
 
-    const fn to_null(drain: Drain, socket: bool) -> Self {
-        Self::Relay { plan: Plan { to: To::Null, shape: Shape::Events, drain }, socket }
+    const fn to_null(socket: bool) -> Self {
+        Self::Relay { plan: Plan { to: To::Null, shape: Shape::Events }, socket }
     }
 
     pub(crate) fn to_kafka(delivery: Delivery, shape: Shape) -> Self {
         Self::Relay { plan: Plan::to_kafka(delivery, shape), socket: false }
     }
 
-    /// To Kafka, with one way of draining forced.
-    pub(crate) fn whole_feed(drain: Drain) -> Self {
-        let plan = Plan { to: To::Kafka(Delivery::Idempotent), shape: Shape::Events, drain };
-        Self::Relay { plan, socket: false }
-    }
-
-    /// Those that are at hand: ways of draining other than streaming only where the relay can choose.
-    pub(crate) fn all(has_socket: bool, chooses_drain: bool, has_debezium: bool) -> Vec<Self> {
+    /// Those that are at hand.
+    pub(crate) fn all(has_socket: bool, has_debezium: bool) -> Vec<Self> {
         let mut all = vec![Self::Recvlogical, Self::STREAMING];
         all.extend(has_socket.then_some(Self::STREAMING_BY_SOCKET));
-        all.extend(chooses_drain.then_some(Self::BY_SQL));
         for delivery in [Delivery::Transactional, Delivery::Idempotent] {
             all.extend([Shape::Events, Shape::Rows].map(|shape| Self::to_kafka(delivery, shape)));
-        }
-        if chooses_drain {
-            all.extend([Drain::Streaming, Drain::Sql].map(Self::whole_feed));
         }
         if has_debezium {
             all.extend(Mode::ALL.map(Self::Debezium));
@@ -74,17 +63,12 @@ impl fmt::Display for Contender {
         match self {
             Self::Recvlogical => f.write_str("pg_recvlogical to /dev/null"),
             Self::Debezium(mode) => write!(f, "Debezium {mode}"),
-            Self::Relay { plan: Plan { to, shape, drain }, socket } => {
-                let way = match drain {
-                    Drain::Auto => "",
-                    Drain::Streaming => ", streaming",
-                    Drain::Sql => ", by SQL",
-                };
+            Self::Relay { plan: Plan { to, shape }, socket } => {
                 let socket = if *socket { ", Unix socket" } else { "" };
                 let shape = if *shape == Shape::Events { "outbox" } else { "rows" };
                 match to {
-                    To::Null => write!(f, "relay to null{way}{socket}"),
-                    To::Kafka(delivery) => write!(f, "relay to Kafka {}, {shape}{way}{socket}", delivery.name()),
+                    To::Null => write!(f, "relay to null{socket}"),
+                    To::Kafka(delivery) => write!(f, "relay to Kafka {}, {shape}{socket}", delivery.name()),
                 }
             }
         }
@@ -105,7 +89,7 @@ mod tests {
 
     #[test]
     fn no_two_contenders_share_a_name() {
-        let all = Contender::all(true, true, true);
+        let all = Contender::all(true, true);
         let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len(), "{names:?}");
         assert!(names.contains("relay to Kafka transactional, outbox"));
@@ -113,9 +97,8 @@ mod tests {
 
     #[test]
     fn what_is_not_at_hand_is_left_out() {
-        let all = Contender::all(false, false, false);
+        let all = Contender::all(false, false);
         assert!(all.contains(&Contender::STREAMING) && !all.contains(&Contender::STREAMING_BY_SOCKET));
-        assert!(!all.contains(&Contender::BY_SQL));
         assert!(!all.iter().any(Contender::is_debezium));
     }
 }

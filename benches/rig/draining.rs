@@ -65,7 +65,7 @@ pub(crate) async fn measure(rig: &Rig) -> Outcome<Vec<Sample>> {
 }
 
 async fn measure_on(rig: &Rig, dataset: &Dataset) -> Vec<Sample> {
-    let mut contenders = Contender::all(rig.postgres.socket.is_some(), rig.relay.chooses_drain, rig.debezium.is_some());
+    let mut contenders = Contender::all(rig.postgres.socket.is_some(), rig.debezium.is_some());
     contenders.retain(|contender| contender.is_limit() || rig.options.wants_contender(&contender.to_string()));
     let mut samples = Vec::new();
     for round in 0..=usize::from(rig.options.runs) {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::dataset::Dataset;
 use crate::draining::Topics;
 use crate::outcome::Outcome;
-use crate::relay::{Delivery, Drain, LOG_PROGRESS, Plan, Shape, To};
+use crate::relay::{Delivery, LOG_PROGRESS, Plan, Shape};
 use crate::rig::Rig;
 
 const LIMIT: Duration = Duration::from_secs(900);
@@ -17,7 +17,6 @@ const REST: Duration = Duration::from_millis(300);
 /// One run with the large transaction.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Large {
-    pub(crate) drain: &'static str,
     pub(crate) rows: u64,
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
@@ -26,34 +25,30 @@ pub(crate) struct Large {
     pub(crate) parts: u64,
 }
 
-/// Publishes the transaction to Kafka, transactionally, by each way of draining.
+/// Publishes the transaction to Kafka, transactionally.
 pub(crate) async fn measure(rig: &Rig) -> Outcome<Vec<Large>> {
     let rows = rig.options.large_transaction_rows;
     eprintln!("rig: writing one transaction of {rows} rows");
     let dataset = Dataset::with_backlog(&rig.postgres, "large", rows, rows).await?;
     let mut all = Vec::new();
     for _ in 0..rig.options.runs {
-        let drains = if rig.relay.chooses_drain { &[Drain::Auto, Drain::Streaming][..] } else { &[Drain::Auto] };
-        for &drain in drains {
-            match run(rig, &dataset, drain).await {
-                Ok(large) => {
-                    let Large { drain, seconds, peak_bytes, parts, .. } = &large;
-                    let peak_mib = peak_bytes >> 20;
-                    eprintln!("rig: the large transaction, {drain}: {seconds:.1} s, {peak_mib} MiB, {parts} part(s)");
-                    all.push(large);
-                }
-                Err(error) => rig.miss(&format!("the large transaction, {}", drain.name()), &error),
+        match run(rig, &dataset).await {
+            Ok(large) => {
+                let Large { seconds, peak_bytes, parts, .. } = &large;
+                eprintln!("rig: the large transaction: {seconds:.1} s, {} MiB, {parts} part(s)", peak_bytes >> 20);
+                all.push(large);
             }
-            sleep(REST).await;
+            Err(error) => rig.miss("the large transaction", &error),
         }
+        sleep(REST).await;
     }
     dataset.drop().await?;
     Ok(all)
 }
 
-async fn run(rig: &Rig, dataset: &Dataset, drain: Drain) -> Outcome<Large> {
+async fn run(rig: &Rig, dataset: &Dataset) -> Outcome<Large> {
     let feed = dataset.new_feed().await?;
-    let plan = Plan { to: To::Kafka(Delivery::Transactional), shape: Shape::Events, drain };
+    let plan = Plan::to_kafka(Delivery::Transactional, Shape::Events);
     let topics = Topics::create(rig, &feed, &plan).await?;
     let url = rig.postgres.url(&dataset.database);
     let mut relay = rig.relay.start(&plan, &feed, &url, &rig.kafka.brokers, LOG_PROGRESS)?;
@@ -69,7 +64,6 @@ async fn run(rig: &Rig, dataset: &Dataset, drain: Drain) -> Outcome<Large> {
         return Err(format!("{} records are in the topic instead of {}", content.records, dataset.rows).into());
     }
     Ok(Large {
-        drain: drain.name(),
         rows: dataset.rows,
         seconds,
         cpu_seconds: usage.cpu_seconds,

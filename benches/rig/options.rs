@@ -97,6 +97,6 @@ mod tests {
         let options =
             options(&["--sections", "latency,start", "--contender", "idempotent, rows", "--contender", "null"]);
         assert!(options.wants(Section::Latency) && !options.wants(Section::Drain));
-        assert!(options.wants_contender("to null by SQL") && !options.wants_contender("transactional, rows"));
+        assert!(options.wants_contender("to null, Unix socket") && !options.wants_contender("transactional, rows"));
     }
 }

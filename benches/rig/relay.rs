@@ -45,19 +45,11 @@ pub(crate) enum Shape {
     Rows,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Drain {
-    Auto,
-    Streaming,
-    Sql,
-}
-
 /// What the relay is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) to: To,
     pub(crate) shape: Shape,
-    pub(crate) drain: Drain,
 }
 
 impl Delivery {
@@ -69,20 +61,10 @@ impl Delivery {
     }
 }
 
-impl Drain {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Streaming => "streaming",
-            Self::Sql => "sql",
-        }
-    }
-}
-
 impl Plan {
     /// To Kafka, as the command does it unless told otherwise.
     pub(crate) fn to_kafka(delivery: Delivery, shape: Shape) -> Self {
-        Self { to: To::Kafka(delivery), shape, drain: Drain::Auto }
+        Self { to: To::Kafka(delivery), shape }
     }
 
     /// The topic that a feed's records go to.
@@ -93,7 +75,7 @@ impl Plan {
         }
     }
 
-    fn arguments(&self, feed: &str, chooses_drain: bool) -> Vec<String> {
+    fn arguments(&self, feed: &str) -> Vec<String> {
         let topic = self.topic(feed);
         let shape = match self.shape {
             Shape::Events => ["--outbox", TABLE, "--topic", &topic],
@@ -103,9 +85,7 @@ impl Plan {
             To::Null => ["--to", "null"].to_vec(),
             To::Kafka(delivery) => ["--to", "kafka", "--delivery", delivery.name()].to_vec(),
         };
-        let drain = ["--drain", self.drain.name()];
-        let drain = if chooses_drain { &drain[..] } else { &[] };
-        [&["run", "--feed", feed], drain, &shape, &to].concat().into_iter().map(str::to_owned).collect()
+        [&["run", "--feed", feed], &shape[..], &to].concat().into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -113,8 +93,6 @@ impl Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct RelayProgram {
     program: PathBuf,
-    /// Whether it can be told how to read the log; else it streams.
-    pub(crate) chooses_drain: bool,
 }
 
 impl RelayProgram {
@@ -137,8 +115,10 @@ impl RelayProgram {
         let help =
             Command::new(&program).args(["run", "--help"]).stdin(Stdio::null()).kill_on_drop(true).output().await;
         let help = help.map_err(|error| format!("{} can't be started: {error}", program.display()))?;
-        let chooses_drain = String::from_utf8_lossy(&help.stdout).contains("--drain ");
-        Ok(Self { program, chooses_drain })
+        if !help.status.success() {
+            return Err(format!("{} has no verb `run`", program.display()).into());
+        }
+        Ok(Self { program })
     }
 
     pub(crate) fn start(
@@ -151,7 +131,7 @@ impl RelayProgram {
     ) -> Outcome<Relay> {
         let mut command = Command::new(&self.program);
         command
-            .args(plan.arguments(feed, self.chooses_drain))
+            .args(plan.arguments(feed))
             .env("DATABASE_URL", database_url)
             .env("KAFKA_BROKERS", brokers)
             .env("RUST_LOG", log)
@@ -286,13 +266,10 @@ mod tests {
         let plan = Plan::to_kafka(Delivery::Transactional, Shape::Rows);
         assert_eq!(plan.topic("f"), "f.public.events");
         assert_eq!(
-            plan.arguments("f", false).join(" "),
+            plan.arguments("f").join(" "),
             "run --feed f --tables public.events --topic-prefix f --to kafka --delivery transactional"
         );
-        let plan = Plan { to: To::Null, shape: Shape::Events, drain: Drain::Sql };
-        assert_eq!(
-            plan.arguments("f", true).join(" "),
-            "run --feed f --drain sql --outbox public.events --topic f.events --to null"
-        );
+        let plan = Plan { to: To::Null, shape: Shape::Events };
+        assert_eq!(plan.arguments("f").join(" "), "run --feed f --outbox public.events --topic f.events --to null");
     }
 }

@@ -9,7 +9,7 @@ use crate::figures::{max, median};
 use crate::large::Large;
 use crate::latency::{Latency, Subject};
 use crate::machine::Machine;
-use crate::relay::{Delivery, Drain, Shape};
+use crate::relay::{Delivery, Shape};
 use crate::starting::Start;
 use crate::table::{Line, Rival, Target, Unit, markdown};
 
@@ -86,7 +86,6 @@ impl Measured {
             limit,
             1.6,
         );
-        self.add_speed(lines, "slot to nothing, by SQL", Contender::BY_SQL, limit, 1.6);
         let exactly_once = (Contender::Debezium(Mode::ExactlyOnce), "Debezium exactly once");
         let at_least_once = (Contender::Debezium(Mode::AtLeastOnce), "Debezium");
         for (delivery, of_limit, rival, of_rival) in
@@ -99,9 +98,6 @@ impl Measured {
                 self.add_speed(lines, &what, contender, rival, of_rival);
             }
         }
-        let streaming = (Contender::whole_feed(Drain::Streaming), "streaming");
-        let what = "backlog to Kafka, idempotent, outbox, by SQL";
-        self.add_speed(lines, what, Contender::whole_feed(Drain::Sql), streaming, 1.3);
     }
 
     fn add_speed(
@@ -269,7 +265,7 @@ mod tests {
         let drains = [4.0, 1.0, 2.0].map(|seconds| sample(Contender::STREAMING, 10, seconds)).to_vec();
         let table = Measured { drains, ..Measured::default() }.contenders();
         let row: Vec<&str> = table.lines().nth(2).expect("a row").split('|').map(str::trim).collect();
-        assert_eq!(row, ["", "10", "relay to null, streaming", "500.0k", "4.0", "2.0", "32", ""]);
+        assert_eq!(row, ["", "10", "relay to null", "500.0k", "4.0", "2.0", "32", ""]);
         assert_eq!(table.lines().count(), 3);
     }
 
@@ -299,8 +295,7 @@ mod tests {
 
     #[test]
     fn a_large_transaction_in_parts_is_shouted() {
-        let large =
-            |parts| Large { drain: "auto", rows: 9, seconds: 1.0, cpu_seconds: 1.0, peak_bytes: 64 << 20, parts };
+        let large = |parts| Large { rows: 9, seconds: 1.0, cpu_seconds: 1.0, peak_bytes: 64 << 20, parts };
         let lines = Measured { large: vec![large(1), large(2)], ..Measured::default() }.lines();
         assert!(lines[0].what.ends_with("in PARTS"));
         let lines = Measured { large: vec![large(1)], ..Measured::default() }.lines();

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use change_feed::source::logical::Lsn;
-use change_feed::source::logical::peek::SlotPeek;
 use change_feed::source::logical::replication::{
     ConnectOptions, Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions, XLogData,
 };
@@ -75,11 +74,6 @@ impl Database {
 
     pub(crate) async fn stream_after(&self, after: Lsn) -> Result<ReplicationStream, ReplicationError> {
         self.connect().await.start(&self.slot, after, &StartOptions::new([PUBLICATION])).await
-    }
-
-    pub(crate) async fn peek(&self) -> SlotPeek {
-        let options = StartOptions::new([PUBLICATION]);
-        SlotPeek::connect(&self.options(), &self.slot, &options).await.expect("a connection")
     }
 
     /// Commits rows of these numbers in one transaction.

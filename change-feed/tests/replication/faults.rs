@@ -125,11 +125,6 @@ async fn a_slot_that_lost_its_log_and_a_server_without_logical_log_are_said() {
     }
     let error = database.stream_after(Lsn::INVALID).await.expect_err("its log is gone");
     assert!(matches!(error, ReplicationError::Prerequisite(_)), "{error:?}");
-    let mut peek = database.peek().await;
-    peek.peek(1).await.expect("a question");
-    let error = peek.next().await.expect_err("its log is gone");
-    assert!(matches!(error, ReplicationError::Prerequisite(_)), "{error:?}");
-    peek.close().await;
     let mut connection = database.connect().await;
     connection.drop_slot(&database.slot).await.expect("it can be dropped");
     connection.close().await;

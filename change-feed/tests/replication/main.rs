@@ -4,7 +4,6 @@ mod commands;
 mod database;
 mod faults;
 mod instance;
-mod peek;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;

@@ -30,7 +30,17 @@ async fn what_commits_comes_in_order_and_a_new_stream_goes_on_after_the_place_it
 async fn frames_that_are_here_already_are_taken_without_waiting() {
     let mut database = Database::with_slot().await;
     database.commit(0..100).await;
+    let end = database.text("SELECT pg_current_wal_lsn()::text").await.expect("a place");
     let mut stream = database.stream().await;
+    let all_is_sent = format!(
+        "SELECT (SELECT 'yes' FROM pg_stat_replication JOIN pg_replication_slots ON active_pid = pid \
+         WHERE slot_name = '{}' AND sent_lsn >= '{end}')",
+        database.slot
+    );
+    let deadline = Instant::now() + PATIENCE;
+    while database.text(&all_is_sent).await.is_none() {
+        assert!(Instant::now() < deadline, "not all is sent");
+    }
     let mut read = Read::default();
     let mut taken_at_once = 0;
     while read.commits.is_empty() {

@@ -1,9 +1,6 @@
 //! How a role is let in, over TCP without TLS and over a Unix socket.
 
-use change_feed::source::logical::peek::SlotPeek;
-use change_feed::source::logical::replication::{
-    ConnectOptions, ReplicationConnection, ReplicationError, StartOptions,
-};
+use change_feed::source::logical::replication::{ConnectOptions, ReplicationConnection, ReplicationError};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
@@ -37,7 +34,6 @@ async fn each_way_in_is_known_and_each_refusal_is_typed() {
 
     over_tcp(&ways).await;
     over_a_unix_socket(&ways).await;
-    limits(&ways, &mut admin).await;
     admin.close().await.expect("the connection ends");
 }
 
@@ -74,16 +70,6 @@ async fn over_a_unix_socket(ways: &Ways<'_>) {
         let options = url("a wrong one").parse().expect("a URL");
         assert_authentication(&ReplicationConnection::connect(&options).await.expect_err(role), Some("28P01"));
     }
-}
-
-/// A server that is full says so, and that may pass.
-async fn limits(ways: &Ways<'_>, admin: &mut PgConnection) {
-    execute(admin, "ALTER ROLE trusted CONNECTION LIMIT 0").await;
-    // The limit is for plain connections.
-    let options = ways.tcp_options("trusted", "");
-    let error = SlotPeek::connect(&options, "any", &StartOptions::new(["any"])).await.expect_err("none is left");
-    assert!(error.is_transient(), "{error:?}");
-    assert_eq!(error.sqlstate(), Some("53300"));
 }
 
 #[cfg(not(feature = "tls"))]

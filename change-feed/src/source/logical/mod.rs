@@ -70,7 +70,6 @@ mod fault;
 mod logical_messages;
 mod lsn;
 mod outbox_rows;
-pub mod peek;
 pub mod pgoutput;
 mod place;
 pub mod replication;

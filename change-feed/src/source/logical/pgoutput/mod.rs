@@ -27,7 +27,7 @@
 //! # Who sends what when
 //!
 //! A transaction is `Begin`, perhaps `Origin`, its rows, `Commit`; transactions never overlap. PostgreSQL 14 also
-//! sends those of which nothing is published, empty. A relation's [`Relation`] comes before its first row on a connection (by SQL: in each call) and again after it was altered;
+//! sends those of which nothing is published, empty. A relation's [`Relation`] comes before its first row on a connection and again after it was altered;
 //! [`Type`] comes before a relation that uses a type which is not built in. A [`LogicalMessage`] that is not
 //! transactional stands outside of transactions, also when the transaction that wrote it rolled back.
 

@@ -11,7 +11,7 @@ use super::options::ConnectOptions;
 use super::quoting;
 use super::rows::Rows;
 use super::server_error::ServerError;
-use super::session::{Purpose, Session, within};
+use super::session::{Session, within};
 use super::slot::{CreatedSlot, NewSlot};
 use super::stream::{ReplicationStream, StartOptions};
 
@@ -65,7 +65,7 @@ impl ReplicationConnection {
     /// REPLICATION, [`Tls`](ReplicationError::Tls), [`Prerequisite`](ReplicationError::Prerequisite) for a database that
     /// isn't there, [`Transient`](ReplicationError::Transient) while the server is away or full.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ReplicationError> {
-        let session = Session::connect(Arc::new(options.clone()), Purpose::Replication).await?;
+        let session = Session::connect(Arc::new(options.clone())).await?;
         Ok(Self { session })
     }
 

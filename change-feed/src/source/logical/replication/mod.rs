@@ -45,7 +45,6 @@ pub use frame::{Frame, Keepalive, XLogData};
 pub use options::ConnectOptions;
 pub use rows::Rows;
 pub use server_error::ServerError;
-pub(super) use session::{Purpose, Session, VALUE_SETTINGS};
 pub use slot::{CreatedSlot, NewSlot, SlotSnapshot};
 pub use stream::{ReplicationStream, StartOptions};
 pub use tls_mode::{ChannelBinding, SslMode};

@@ -125,10 +125,6 @@ impl ConnectOptions {
         &self.database
     }
 
-    pub(in crate::source::logical) fn answer_limit_value(&self) -> Duration {
-        self.limits.answer
-    }
-
     /// How often the feedback is sent.
     pub(super) fn effective_feedback_interval(&self) -> Duration {
         self.limits.feedback_interval.min(self.limits.wal_sender_timeout / 4)

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt as _;
@@ -21,22 +21,13 @@ use super::socket::Socket;
 use super::tls_mode::SslMode;
 
 /// pgoutput writes values as the session says: these can be read without knowing the server's settings.
-pub(in crate::source::logical) const VALUE_SETTINGS: [(&str, &str); 5] = [
+const VALUE_SETTINGS: [(&str, &str); 5] = [
     ("DateStyle", "ISO, YMD"),
     ("TimeZone", "UTC"),
     ("IntervalStyle", "postgres"),
     ("extra_float_digits", "3"),
     ("bytea_output", "hex"),
 ];
-
-/// What a session is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::source::logical) enum Purpose {
-    /// Replication commands and plain queries: a walsender's connection.
-    Replication,
-    /// Plain statements, also through a pooler.
-    Statements,
-}
 
 /// A session with the server, between statements.
 pub(in crate::source::logical) struct Session {
@@ -56,17 +47,14 @@ pub(super) struct SessionParts {
 }
 
 impl Session {
-    pub(in crate::source::logical) async fn connect(
-        options: Arc<ConnectOptions>,
-        purpose: Purpose,
-    ) -> Result<Self, ReplicationError> {
+    pub(in crate::source::logical) async fn connect(options: Arc<ConnectOptions>) -> Result<Self, ReplicationError> {
         within(options.limits.connect, "connecting", async {
-            match Self::attempt(&options, purpose, options.asks_for_tls_first()).await {
+            match Self::attempt(&options, options.asks_for_tls_first()).await {
                 // The server said no: it may insist on TLS.
                 Err(ReplicationError::Authentication { source: Some(_), .. })
                     if options.tls.mode == SslMode::Allow && cfg!(feature = "tls") =>
                 {
-                    Self::attempt(&options, purpose, true).await
+                    Self::attempt(&options, true).await
                 }
                 attempted => attempted,
             }
@@ -74,13 +62,9 @@ impl Session {
         .await
     }
 
-    async fn attempt(
-        options: &Arc<ConnectOptions>,
-        purpose: Purpose,
-        with_tls: bool,
-    ) -> Result<Self, ReplicationError> {
+    async fn attempt(options: &Arc<ConnectOptions>, with_tls: bool) -> Result<Self, ReplicationError> {
         let mut wire = Wire { incoming: Incoming::new(Socket::connect(options, with_tls).await?) };
-        wire.send(|out| startup(options, purpose, out)).await?;
+        wire.send(|out| startup(options, out)).await?;
         authenticate(&mut wire, options).await?;
         let mut server_major = 0;
         let mut canceller = Canceller::new(Arc::clone(options), with_tls);
@@ -140,11 +124,6 @@ impl Session {
         self.is_abandoned = true;
         let limit = self.options.limits.answer;
         within(limit, "sending a statement", self.wire.send(|out| frontend::query(statements, out))).await
-    }
-
-    /// The answer has been read to its end.
-    pub(in crate::source::logical) fn end(&mut self) {
-        self.is_abandoned = false;
     }
 
     pub(in crate::source::logical) fn wire(&mut self) -> &mut Wire {
@@ -209,28 +188,6 @@ impl Wire {
         sent.await.map_err(|error| ReplicationError::lost("sending to the server failed", error))
     }
 
-    /// The tag of the next message, if the whole of it is here.
-    #[inline]
-    pub(in crate::source::logical) fn tag(&self) -> Result<Option<u8>, ReplicationError> {
-        self.incoming.tag()
-    }
-
-    /// The next message as tag and body, if the whole of it is here.
-    #[inline]
-    pub(in crate::source::logical) fn take(&mut self) -> Result<Option<(u8, Bytes)>, ReplicationError> {
-        self.incoming.take()
-    }
-
-    /// The next message, understood, if the whole of it is here.
-    pub(in crate::source::logical) fn parse(&mut self) -> Result<Option<Message>, ReplicationError> {
-        self.incoming.parse()
-    }
-
-    /// Reads once. Nothing is lost when the future is dropped.
-    pub(in crate::source::logical) async fn fill(&mut self) -> Result<(), ReplicationError> {
-        self.incoming.fill().await
-    }
-
     /// The next message that is no notice.
     pub(super) async fn message(&mut self) -> Result<Message, ReplicationError> {
         loop {
@@ -282,20 +239,18 @@ pub(super) async fn within<T>(
     }
 }
 
-fn startup(options: &ConnectOptions, purpose: Purpose, out: &mut BytesMut) -> io::Result<()> {
+fn startup(options: &ConnectOptions, out: &mut BytesMut) -> io::Result<()> {
     let wal_sender_timeout = options.limits.wal_sender_timeout.as_millis().to_string();
     let mut parameters = vec![
         ("user", options.user.as_str()),
         ("database", options.database.as_str()),
         ("application_name", options.application_name.as_str()),
         ("client_encoding", "UTF8"),
+        ("replication", "database"),
+        ("wal_sender_timeout", wal_sender_timeout.as_str()),
     ];
+    parameters.extend(VALUE_SETTINGS);
     parameters.extend(options.command_line.as_deref().map(|options| ("options", options)));
-    // A pooler refuses settings that it doesn't know: plain statements bring theirs along.
-    if purpose == Purpose::Replication {
-        parameters.extend([("replication", "database"), ("wal_sender_timeout", wal_sender_timeout.as_str())]);
-        parameters.extend(VALUE_SETTINGS);
-    }
     frontend::startup_message(parameters, out)
 }
 
