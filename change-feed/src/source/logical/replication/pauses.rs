@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// As long as a timer of the runtime can be short.
-pub(super) const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 /// A read of so much is worth its system call, and the wake-up before it.
 const ENOUGH_BYTES: usize = 64 << 10;
 /// The rate of a stream is measured over so long.
@@ -20,17 +20,16 @@ pub(super) struct Pauses {
     window_began: Instant,
     window_bytes: usize,
     is_busy: bool,
-    last_bytes: usize,
+    until: Option<Instant>,
 }
 
 impl Pauses {
     pub(super) fn new(now: Instant) -> Self {
-        Self { window_began: now, window_bytes: 0, is_busy: false, last_bytes: 0 }
+        Self { window_began: now, window_bytes: 0, is_busy: false, until: None }
     }
 
     /// A read gave so much.
     pub(super) fn read(&mut self, bytes: usize, now: Instant) {
-        self.last_bytes = bytes;
         self.window_bytes += bytes;
         let elapsed = now.saturating_duration_since(self.window_began);
         if elapsed >= WINDOW {
@@ -39,10 +38,12 @@ impl Pauses {
             self.window_began = now;
             self.window_bytes = 0;
         }
+        self.until = (self.is_busy && bytes < ENOUGH_BYTES).then(|| now + PAUSE);
     }
 
-    pub(super) fn is_due(&self) -> bool {
-        self.is_busy && self.last_bytes < ENOUGH_BYTES
+    /// Until when to pause, if a pause is due. A pause has one end, however often the wait for it is given up.
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| now < *until)
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
             now += apart;
             pauses.read(bytes, now);
         }
-        pauses.is_due()
+        pauses.until(now).is_some()
     }
 
     #[test]
@@ -81,6 +82,20 @@ mod tests {
         }
         now += Duration::from_millis(50);
         pauses.read(600, now);
-        assert!(!pauses.is_due());
+        assert_eq!(pauses.until(now), None);
+    }
+
+    #[test]
+    fn a_pause_ends_also_for_who_gives_up_every_wait() {
+        let mut now = Instant::now();
+        let mut pauses = Pauses::new(now);
+        for _ in 0..1_000 {
+            now += Duration::from_micros(20);
+            pauses.read(600, now);
+        }
+        let end = pauses.until(now);
+        assert_eq!(end, Some(now + PAUSE));
+        assert_eq!(pauses.until(now + PAUSE / 2), end);
+        assert_eq!(pauses.until(now + PAUSE), None);
     }
 }

@@ -19,7 +19,7 @@ use super::error::ReplicationError;
 use super::feedback::{Confirmer, Feedback};
 use super::frame::Frame;
 use super::incoming::Incoming;
-use super::pauses::{PAUSE, Pauses};
+use super::pauses::Pauses;
 use super::quoting::{literal, publication_names, slot_name};
 use super::server_error::ServerError;
 use super::session::{SessionParts, within};
@@ -214,8 +214,8 @@ impl ReplicationStream {
         if self.has_ended {
             return Err(ReplicationError::Transient { what: "the stream has ended".into(), source: None });
         }
-        if self.pauses.as_ref().is_some_and(Pauses::is_due) {
-            tokio::time::sleep(PAUSE).await;
+        if let Some(until) = self.pauses.as_ref().and_then(|pauses| pauses.until(Instant::now())) {
+            tokio::time::sleep_until(until.into()).await;
         }
         poll_fn(|context| {
             let before = self.incoming.len();
