@@ -102,6 +102,9 @@ impl<S: Source, P: Publisher> Relay<S, P> {
     /// On a runtime of several threads give it a task of its own (`tokio::spawn(relay.run(shutdown))`): a worker thread
     /// waits for the relay's sockets itself, where the thread of `block_on` is woken by another one for each
     /// message. A backlog was read 1.7 times faster so.
+    ///
+    /// With glibc set `MALLOC_ARENA_MAX=1`, or call `mallopt` as the `change-feed` command does: one heap for all threads
+    /// takes 36 MiB at full speed into Kafka where a heap for each takes 60, and is no slower.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Stopped, RelayError> {
         let ended = self.run_sessions(shutdown).await;
         // Best effort: a source that can't be told loses its election by its silence.
