@@ -105,7 +105,14 @@ impl fmt::Display for Position {
         let Some(place) = &self.0 else {
             return f.write_str(ORIGIN);
         };
-        write!(f, "{FORMAT}{}-{:016x}-{:016x}", place.kind, place.major, place.minor)?;
+        // Every envelope bears its position: the machinery of formats is the dearest part of writing it.
+        f.write_char(FORMAT)?;
+        f.write_char(place.kind)?;
+        for word in [place.major, place.minor] {
+            let digits = hexadecimal(word);
+            f.write_char('-')?;
+            f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)?;
+        }
         if let Some(tail) = &place.tail {
             f.write_char('-')?;
             f.write_str(tail)?;
@@ -156,6 +163,16 @@ fn parse(text: &str) -> Option<Place> {
 fn word(text: &str) -> Option<u64> {
     let canonical = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     canonical.then(|| u64::from_str_radix(text, 16).ok())?
+}
+
+/// The spelling that [`word`] reads.
+fn hexadecimal(word: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 16];
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = DIGITS[usize::try_from(word >> (4 * place) & 0xf).unwrap_or(0)];
+    }
+    digits
 }
 
 impl Serialize for Position {

@@ -26,7 +26,10 @@ impl FlatRow {
         let RowChange { table, operation, after, committed_at, .. } = change;
         let key = change.keyed_row().map_or_else(|| Arc::from(""), |row| key_of(table, row));
         let (value, unchanged) = match after {
-            Some(row) => (Some(object_of(table, row)), unchanged_columns(table, row)),
+            Some(row) => {
+                let (object, left_out) = object_of(table, row);
+                (Some(object), (left_out > 0).then(|| unchanged_columns(table, row)))
+            }
             None => (None, None),
         };
         Self { operation: *operation, committed_at: *committed_at, key, value, unchanged, withheld: false }
@@ -71,33 +74,34 @@ fn key_of(table: &Table, row: &Row) -> Arc<str> {
     Arc::from(String::from_utf8_lossy(&json))
 }
 
-fn object_of(table: &Table, row: &Row) -> Bytes {
+/// The object, and how many columns it leaves out.
+fn object_of(table: &Table, row: &Row) -> (Bytes, usize) {
     let mut json = Vec::with_capacity(row.size_bytes() + 16 * table.columns().len());
-    write_object(cells_of(table, row), &mut json);
-    Bytes::from(json)
+    let left_out = write_object(cells_of(table, row), &mut json);
+    (Bytes::from(json), left_out)
 }
 
-fn unchanged_columns(table: &Table, row: &Row) -> Option<Arc<str>> {
+/// A JSON array of the columns that the object leaves out.
+fn unchanged_columns(table: &Table, row: &Row) -> Arc<str> {
     let mut json = Vec::new();
     for (column, _) in cells_of(table, row).filter(|(_, cell)| *cell == Cell::Unchanged) {
         json.push(if json.is_empty() { b'[' } else { b',' });
         write_json_text(&column.name, &mut json);
     }
-    if json.is_empty() {
-        return None;
-    }
     json.push(b']');
-    Some(Arc::from(String::from_utf8_lossy(&json)))
+    Arc::from(String::from_utf8_lossy(&json))
 }
 
 fn cells_of<'a>(table: &'a Table, row: &'a Row) -> impl Iterator<Item = (&'a Column, Cell<'a>)> {
     table.columns().iter().zip(row.cells())
 }
 
-fn write_object<'a>(cells: impl Iterator<Item = (&'a Column, Cell<'a>)>, json: &mut Vec<u8>) {
-    let mut before = b'{';
+/// Writes the columns that the log carries, and counts those that it doesn't.
+fn write_object<'a>(cells: impl Iterator<Item = (&'a Column, Cell<'a>)>, json: &mut Vec<u8>) -> usize {
+    let (mut before, mut left_out) = (b'{', 0);
     for (column, cell) in cells {
         if cell == Cell::Unchanged {
+            left_out += 1;
             continue;
         }
         json.push(before);
@@ -113,6 +117,7 @@ fn write_object<'a>(cells: impl Iterator<Item = (&'a Column, Cell<'a>)>, json: &
         json.push(b'{');
     }
     json.push(b'}');
+    left_out
 }
 
 #[cfg(test)]
