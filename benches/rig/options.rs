@@ -19,7 +19,7 @@ Exit codes: 0 measured (whether or not the targets are met), 1 failed or somethi
 #[command(name = "rig", version, after_help = ENVIRONMENT)]
 pub(crate) struct Options {
     /// Rows of each backlog.
-    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1000..))]
     pub(crate) rows: u64,
     /// Rows per transaction: one backlog for each.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 1000], value_parser = clap::value_parser!(u64).range(1..))]
