@@ -22,7 +22,7 @@ pub struct RelayOptions {
     /// one envelope. 8 MiB by default.
     pub max_part_bytes: usize,
     /// Nothing more is captured while this much is captured and not published. One run of the
-    /// source may go beyond it. 12 MiB by default.
+    /// source may go beyond it. 16 MiB by default.
     pub max_pending_bytes: usize,
     /// What happens to an envelope that can't be published.
     pub on_rejected: OnRejected,
@@ -43,7 +43,7 @@ impl Default for RelayOptions {
         Self {
             max_part_envelopes: 10_000,
             max_part_bytes: 8 << 20,
-            max_pending_bytes: 12 << 20,
+            max_pending_bytes: 16 << 20,
             on_rejected: OnRejected::Withhold,
             max_rejected_envelopes: 1000,
             min_retry_delay: Duration::from_millis(50),
