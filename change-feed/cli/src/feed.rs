@@ -6,7 +6,6 @@ use std::time::Duration;
 use change_feed::outbox::Outbox;
 use change_feed::publisher::NdjsonPublisher;
 use change_feed::{KafkaPublisher, LogicalSource, Publisher, Relay, SourceError, Stopped};
-use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::chain;
@@ -109,22 +108,13 @@ async fn connect(plan: &Plan) -> Result<LogicalSource, SourceError> {
         .tables(plan.tables.iter().map(String::as_str))
         .create(plan.create);
     if let Some(outbox) = &plan.outbox {
-        builder = builder.outbox(find(&plan.database_url, outbox).await?);
+        builder = builder.outbox(find(plan, outbox).await?);
     }
     builder.connect().await
 }
 
-async fn find(database_url: &str, plan: &OutboxPlan) -> Result<Outbox, SourceError> {
-    let OutboxPlan { schema, table, type_prefix, type_suffix } = plan;
-    let mut connection = sqlx::PgConnection::connect(database_url).await.map_err(SourceError::transient)?;
-    let found = Outbox::find(&mut connection, schema, table).await.map_err(SourceError::transient)?;
-    let _: Result<(), sqlx::Error> = connection.close().await;
-    let found = found.ok_or_else(|| {
-        SourceError::fatal(
-            format!("there is no outbox {schema}.{table} in this database"),
-            "install one (see change_feed::outbox::Guard), or name the right table; one whose rows are to be published \
-             as they are goes under --tables",
-        )
-    })?;
+async fn find(plan: &Plan, outbox: &OutboxPlan) -> Result<Outbox, SourceError> {
+    let OutboxPlan { schema, table, type_prefix, type_suffix } = outbox;
+    let found = LogicalSource::find_outbox(&plan.database_url, &plan.feed, schema, table).await?;
     Ok(found.event_type_format(type_prefix.as_str(), type_suffix.as_str()))
 }

@@ -42,7 +42,25 @@ async fn a_wrong_password_is_told_and_not_shown() {
     let (at, start) = (url.find('@').expect("a host"), url.find("://").expect("a scheme") + 3);
     url.replace_range(start..at, "postgres:not-the-password");
     let rows = ["--tables", "public.people", "--topic-prefix", "p", "--to", "null"];
-    let ended = world.feed(&rows).env("DATABASE_URL", &url).ended().await;
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("password") && !ended.stderr.contains("not-the-password"), "{}", ended.stderr);
+    let events = ["--outbox", "public.greetings", "--topic", "t", "--to", "null"];
+    for feed in [&rows, &events] {
+        let ended = world.feed(feed).env("DATABASE_URL", &url).ended().await;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("password") && !ended.stderr.contains("not-the-password"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_the_tls_that_is_demanded_is_an_error_and_not_waited_for() {
+    let world = World::new().await;
+    let url = world.url.replace("sslmode=prefer", "sslmode=require");
+    assert_ne!(url, world.url);
+    let rows = ["--tables", "public.people", "--topic-prefix", "p", "--to", "null"];
+    let events = ["--outbox", "public.greetings", "--topic", "t", "--to", "null"];
+    for feed in [&rows, &events] {
+        let ended = world.feed(feed).env("DATABASE_URL", &url).ended().await;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        // The server's refusal: the program itself can do TLS as it is built by default.
+        assert!(ended.stderr.contains("does not support TLS"), "{}", ended.stderr);
+    }
 }

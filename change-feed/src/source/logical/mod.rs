@@ -69,6 +69,7 @@ mod facts;
 mod fault;
 mod logical_messages;
 mod lsn;
+mod named_outbox;
 mod outbox_rows;
 pub mod pgoutput;
 mod place;
