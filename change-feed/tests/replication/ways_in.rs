@@ -1,5 +1,7 @@
 //! How a role is let in, over TCP without TLS and over a Unix socket.
 
+use change_feed::FeedName;
+use change_feed::source::LogicalSource;
 use change_feed::source::logical::replication::{ConnectOptions, ReplicationConnection, ReplicationError};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -67,6 +69,13 @@ async fn over_a_unix_socket(ways: &Ways<'_>) {
         };
         let options = url("the right one").parse().expect("a URL");
         ReplicationConnection::connect(&options).await.expect(role).close().await;
+        // The source's other connections come in the same way: they ask, and the answer is no.
+        let feed = FeedName::new("ways").expect("a name");
+        let found =
+            LogicalSource::find_outbox(&url("the right one").replace("@/", "@localhost/"), &feed, "public", "nothing")
+                .await;
+        let answer = found.expect_err("there is no outbox");
+        assert!(answer.to_string().contains("no outbox public.nothing"), "{role}: {answer:?}");
         let options = url("a wrong one").parse().expect("a URL");
         assert_authentication(&ReplicationConnection::connect(&options).await.expect_err(role), Some("28P01"));
     }

@@ -48,7 +48,7 @@ impl Server {
         let options = PgConnectOptions::from_str(database_url).map_err(|error| {
             fatal("the database's URL is malformed", "write it as postgres://user:password@host:port/database", error)
         })?;
-        let options = verifying(options)?.application_name(&format!("change-feed {feed}"));
+        let options = with_tls_as_libpq(options)?.application_name(&format!("change-feed {feed}"));
         Ok(Self { options, answer_timeout, settings })
     }
 
@@ -82,8 +82,11 @@ impl Server {
 }
 
 /// With a root certificate `require` means `verify-ca`, as it does for PostgreSQL's own clients: who names an authority
-/// does not want to send a password to a server of another one.
-fn verifying(options: PgConnectOptions) -> Result<PgConnectOptions, SourceError> {
+/// does not want to send a password to a server of another one. And a Unix socket needs no TLS, whatever is demanded.
+fn with_tls_as_libpq(options: PgConnectOptions) -> Result<PgConnectOptions, SourceError> {
+    if options.get_socket().is_some() {
+        return Ok(options.ssl_mode(PgSslMode::Disable));
+    }
     let url = options.to_url_lossy();
     let Some((_, root)) = url.query_pairs().find(|(name, _)| name == "sslrootcert") else {
         return Ok(options);
