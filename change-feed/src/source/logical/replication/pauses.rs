@@ -1,15 +1,33 @@
 //! When to let a busy stream gather before it is read.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// As long as a timer of the runtime can be short.
-const PAUSE: Duration = Duration::from_millis(1);
 /// A read of so much is worth its system call, and the wake-up before it.
-const ENOUGH_BYTES: usize = 64 << 10;
+const ENOUGH_BYTES: usize = 48 << 10;
 /// The rate of a stream is measured over so long.
 const WINDOW: Duration = Duration::from_millis(8);
-/// 16 MB/s, in a window: from then on a pause gathers more than a dozen messages.
+/// 16 MB/s, in a window: from then on a pause gathers several messages.
 const BUSY_BYTES: usize = 128 << 10;
+
+/// How long a pause is, and who sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// A timer of the runtime, as short as it can be.
+    Millisecond,
+    /// The thread itself, since no timer of the runtime is so short. It takes about a tenth of a millisecond, which is no
+    /// more than any other task may keep a thread.
+    Moment,
+}
+
+impl Pause {
+    const fn length(self) -> Duration {
+        match self {
+            Self::Millisecond => Duration::from_millis(1),
+            Self::Moment => Duration::from_micros(50),
+        }
+    }
+}
 
 /// Tells whether to pause before a read.
 ///
@@ -17,6 +35,7 @@ const BUSY_BYTES: usize = 128 << 10;
 /// sides more than reading. While much comes, a millisecond more is of no concern to anybody.
 #[derive(Debug)]
 pub(super) struct Pauses {
+    pause: Pause,
     window_began: Instant,
     window_bytes: usize,
     is_busy: bool,
@@ -24,8 +43,8 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { window_began: now, window_bytes: 0, is_busy: false, until: None }
+    pub(super) fn new(pause: Pause, now: Instant) -> Self {
+        Self { pause, window_began: now, window_bytes: 0, is_busy: false, until: None }
     }
 
     /// A read gave so much.
@@ -38,11 +57,19 @@ impl Pauses {
             self.window_began = now;
             self.window_bytes = 0;
         }
-        self.until = (self.is_busy && bytes < ENOUGH_BYTES).then(|| now + PAUSE);
+        self.until = (self.is_busy && bytes < ENOUGH_BYTES).then(|| now + self.pause.length());
     }
 
-    /// Until when to pause, if a pause is due. A pause has one end, however often the wait for it is given up.
-    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+    /// Sleeps while a pause is due. A pause has one end, however often the wait for it is given up.
+    pub(super) async fn wait(&self) {
+        let Some(until) = self.until(Instant::now()) else { return };
+        match self.pause {
+            Pause::Millisecond => tokio::time::sleep_until(until.into()).await,
+            Pause::Moment => thread::sleep(until.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    fn until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| now < *until)
     }
 }
@@ -54,7 +81,7 @@ mod tests {
     /// Reads of so many bytes, each so long after the one before; whether a pause is due at the end.
     fn after(reads: usize, bytes: usize, apart: Duration) -> bool {
         let mut now = Instant::now();
-        let mut pauses = Pauses::new(now);
+        let mut pauses = Pauses::new(Pause::Millisecond, now);
         for _ in 0..reads {
             now += apart;
             pauses.read(bytes, now);
@@ -75,7 +102,7 @@ mod tests {
     #[test]
     fn what_was_busy_is_read_at_once_again_when_it_is_quiet() {
         let mut now = Instant::now();
-        let mut pauses = Pauses::new(now);
+        let mut pauses = Pauses::new(Pause::Millisecond, now);
         for _ in 0..1_000 {
             now += Duration::from_micros(20);
             pauses.read(600, now);
@@ -88,14 +115,15 @@ mod tests {
     #[test]
     fn a_pause_ends_also_for_who_gives_up_every_wait() {
         let mut now = Instant::now();
-        let mut pauses = Pauses::new(now);
+        let mut pauses = Pauses::new(Pause::Millisecond, now);
         for _ in 0..1_000 {
             now += Duration::from_micros(20);
             pauses.read(600, now);
         }
         let end = pauses.until(now);
-        assert_eq!(end, Some(now + PAUSE));
-        assert_eq!(pauses.until(now + PAUSE / 2), end);
-        assert_eq!(pauses.until(now + PAUSE), None);
+        let length = Pause::Millisecond.length();
+        assert_eq!(end, Some(now + length));
+        assert_eq!(pauses.until(now + length / 2), end);
+        assert_eq!(pauses.until(now + length), None);
     }
 }

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use super::error::ReplicationError;
 use super::options::{ConnectOptions, Host};
+use super::pauses::Pause;
 #[cfg(feature = "tls")]
 use super::tls::{self, TlsStream};
 
@@ -24,6 +25,12 @@ use super::tls::{self, TlsStream};
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
+
+/// On the server's own machine the kernel sends each small message of the walsender by itself as long as the window of the
+/// connection has room, which costs the server as much as decoding. When the window is full, they gather and go as one.
+/// Linux doubles what it is given, for its own needs: the window is what is asked for.
+#[cfg(target_os = "linux")]
+const LOCAL_WINDOW_BYTES: usize = 64 << 10;
 
 /// The way to the server.
 pub(super) enum Socket {
@@ -72,14 +79,15 @@ impl Socket {
         !matches!(self, Self::Tcp(_))
     }
 
-    /// Whether much can wait in it for a reader that pauses.
-    pub(super) fn is_deep(&self) -> bool {
+    /// How a busy stream pauses before a read. Much can wait in a connection over the network; a Unix socket holds a hundred
+    /// small messages, and a longer pause would be the server's as well.
+    pub(super) fn pause(&self) -> Pause {
         match self {
-            Self::Tcp(_) => true,
+            Self::Tcp(_) => Pause::Millisecond,
             #[cfg(unix)]
-            Self::Unix(_) => false,
+            Self::Unix(_) => Pause::Moment,
             #[cfg(feature = "tls")]
-            Self::Tls(_) => true,
+            Self::Tls(_) => Pause::Millisecond,
         }
     }
 
@@ -147,7 +155,12 @@ fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     socket.set_tcp_keepalive(&keepalive)?;
     // Keepalive probes rest while something sent waits to be acknowledged.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
+    {
+        socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
+        if stream.local_addr()?.ip() == stream.peer_addr()?.ip() {
+            socket.set_recv_buffer_size(LOCAL_WINDOW_BYTES)?;
+        }
+    }
     Ok(stream)
 }
 
@@ -182,5 +195,20 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self.get_mut(), way => Pin::new(way).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_window_is_small_on_the_servers_own_machine() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = server.local_addr().expect("an address");
+        let stream = connect_any([address], "localhost").await.expect("a connection");
+        let given = SockRef::from(&stream).recv_buffer_size().expect("a size");
+        assert_eq!(given, 2 * LOCAL_WINDOW_BYTES);
     }
 }

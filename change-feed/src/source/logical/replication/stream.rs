@@ -83,8 +83,8 @@ impl StartOptions {
 ///   frames. It needs a thread of the runtime that isn't blocked.
 /// - **Silence**: while somebody waits, a server that says nothing for half of
 ///   [`idle_limit`](super::ConnectOptions::idle_limit) is asked for a sign of life, and one that gives none is an error.
-/// - **Pauses**: a stream over TCP that gives more than 16 MB/s is read a millisecond later, so that one wake-up of both sides
-///   serves many messages.
+/// - **Pauses**: a stream that gives more than 16 MB/s is read a millisecond later, or a tenth of that over a Unix socket, so
+///   that one wake-up of both sides serves many messages. The tenth is slept by the thread of the runtime.
 /// - **Cancellation**: dropping the future of [`next`](Self::next) loses nothing.
 /// - Dropping the stream ends the connection; the server gives the slot free when it notices. [`close`](Self::close) waits
 ///   for that.
@@ -92,7 +92,7 @@ pub struct ReplicationStream {
     incoming: Incoming<ReadHalf<Socket>>,
     feedback: Feedback<WriteHalf<Socket>>,
     silence: Silence,
-    pauses: Option<Pauses>,
+    pauses: Pauses,
     canceller: Canceller,
     idle_limit: Duration,
     answer_limit: Duration,
@@ -102,8 +102,7 @@ pub struct ReplicationStream {
 impl ReplicationStream {
     pub(super) fn begin(parts: SessionParts, start: Lsn) -> Self {
         let limits = parts.options.limits;
-        // A Unix socket holds a hundred small messages: a pause would be the server's as well.
-        let pauses = parts.wire.incoming.get_ref().is_deep().then(|| Pauses::new(Instant::now()));
+        let pauses = Pauses::new(parts.wire.incoming.get_ref().pause(), Instant::now());
         let (incoming, writer) = parts.wire.incoming.split(tokio::io::split);
         let interval = parts.options.effective_feedback_interval();
         Self {
@@ -214,16 +213,12 @@ impl ReplicationStream {
         if self.has_ended {
             return Err(ReplicationError::Transient { what: "the stream has ended".into(), source: None });
         }
-        if let Some(until) = self.pauses.as_ref().and_then(|pauses| pauses.until(Instant::now())) {
-            tokio::time::sleep_until(until.into()).await;
-        }
+        self.pauses.wait().await;
         poll_fn(|context| {
             let before = self.incoming.len();
             if let Poll::Ready(read) = self.incoming.poll_fill(context) {
                 self.silence.heard();
-                if let Some(pauses) = &mut self.pauses {
-                    pauses.read(self.incoming.len().saturating_sub(before), Instant::now());
-                }
+                self.pauses.read(self.incoming.len().saturating_sub(before), Instant::now());
                 return Poll::Ready(read.map_err(|error| ReplicationError::lost("the stream broke", error)));
             }
             loop {
