@@ -39,12 +39,13 @@ pub(super) struct Pauses {
     window_began: Instant,
     window_bytes: usize,
     is_busy: bool,
+    was_large: bool,
     until: Option<Instant>,
 }
 
 impl Pauses {
     pub(super) fn new(pause: Pause, now: Instant) -> Self {
-        Self { pause, window_began: now, window_bytes: 0, is_busy: false, until: None }
+        Self { pause, window_began: now, window_bytes: 0, is_busy: false, was_large: false, until: None }
     }
 
     /// A read gave so much.
@@ -57,7 +58,13 @@ impl Pauses {
             self.window_began = now;
             self.window_bytes = 0;
         }
-        self.until = (self.is_busy && bytes < ENOUGH_BYTES).then(|| now + self.pause.length());
+        self.was_large = bytes >= ENOUGH_BYTES;
+        self.until = (self.is_busy && !self.was_large).then(|| now + self.pause.length());
+    }
+
+    /// The last read gave so much that more may be there already.
+    pub(super) fn was_large(&self) -> bool {
+        self.was_large
     }
 
     /// Sleeps while a pause is due. A pause has one end, however often the wait for it is given up.
@@ -97,6 +104,16 @@ mod tests {
         assert!(!after(1_000, 200 << 10, tick), "reads that are large already");
         assert!(!after(10, 200 << 10, Duration::from_secs(1)), "a large transaction now and then");
         assert!(!after(100, 600, tick), "the first moments");
+    }
+
+    #[test]
+    fn more_is_expected_after_a_large_read_alone() {
+        let mut pauses = Pauses::new(Pause::Moment, Instant::now());
+        assert!(!pauses.was_large());
+        pauses.read(64 << 10, Instant::now());
+        assert!(pauses.was_large());
+        pauses.read(600, Instant::now());
+        assert!(!pauses.was_large());
     }
 
     #[test]

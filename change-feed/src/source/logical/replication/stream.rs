@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -153,6 +153,22 @@ impl ReplicationStream {
         }
     }
 
+    /// Reads once more without waiting, if the last read was so large that more may be there. Whether something was.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next`](Self::next).
+    pub(in crate::source::logical) async fn read_on(&mut self) -> Result<bool, ReplicationError> {
+        if self.has_ended || !self.pauses.was_large() {
+            return Ok(false);
+        }
+        poll_fn(|context| match self.poll_read(context) {
+            Poll::Ready(read) => Poll::Ready(read.map(|()| true)),
+            Poll::Pending => Poll::Ready(Ok(false)),
+        })
+        .await
+    }
+
     /// The handle by which what is durable is confirmed.
     pub fn confirmer(&self) -> Confirmer {
         self.feedback.confirmer()
@@ -215,11 +231,8 @@ impl ReplicationStream {
         }
         self.pauses.wait().await;
         poll_fn(|context| {
-            let before = self.incoming.len();
-            if let Poll::Ready(read) = self.incoming.poll_fill(context) {
-                self.silence.heard();
-                self.pauses.read(self.incoming.len().saturating_sub(before), Instant::now());
-                return Poll::Ready(read.map_err(|error| ReplicationError::lost("the stream broke", error)));
+            if let Poll::Ready(read) = self.poll_read(context) {
+                return Poll::Ready(read);
             }
             loop {
                 match std::task::ready!(self.silence.poll(context)) {
@@ -233,6 +246,18 @@ impl ReplicationStream {
         })
         .await
         .inspect_err(|_| self.has_ended = true)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReplicationError>> {
+        let before = self.incoming.len();
+        self.incoming.poll_fill(context).map(|read| {
+            self.silence.heard();
+            self.pauses.read(self.incoming.len().saturating_sub(before), Instant::now());
+            read.map_err(|error| {
+                self.has_ended = true;
+                ReplicationError::lost("the stream broke", error)
+            })
+        })
     }
 
     /// Why there are no more frames.
