@@ -62,17 +62,42 @@ impl Topic {
     /// Whether every transaction that was begun is committed or aborted, so that nothing hides behind an open one.
     pub(crate) async fn is_decided(&self) -> Result<(), String> {
         let (brokers, name) = (self.brokers.clone(), self.name.clone());
-        let asked = tokio::task::spawn_blocking(move || is_decided(&brokers, &name));
+        let asked = tokio::task::spawn_blocking(move || ends(&brokers, &name));
         match asked.await.expect("it does not panic") {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("a transaction is open".to_owned()),
+            Ok(ends) if ends.iter().all(|end| end.stable == end.all) => Ok(()),
+            Ok(_) => Err("a transaction is open".to_owned()),
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Where each partition ends, for the report of a failure: what lies between the two ends hides behind an open
+    /// transaction. It blocks.
+    pub(crate) fn report(&self) -> String {
+        match ends(&self.brokers, &self.name) {
+            Ok(ends) => ends.iter().map(End::to_string).collect::<Vec<_>>().join("\n"),
+            Err(error) => format!("where the topic ends can't be told: {error}"),
         }
     }
 }
 
+/// Where a partition ends.
+struct End {
+    partition: i32,
+    /// For who reads only what is committed: the last stable offset.
+    stable: i64,
+    /// The high watermark.
+    all: i64,
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { partition, stable, all } = self;
+        write!(f, "partition {partition} is stable up to {stable} of {all}")
+    }
+}
+
 /// A `read_committed` client is told the last stable offset as a partition's end, any other the high watermark.
-fn is_decided(brokers: &str, topic: &str) -> KafkaResult<bool> {
+fn ends(brokers: &str, topic: &str) -> KafkaResult<Vec<End>> {
     let [stable, all] = ["read_committed", "read_uncommitted"].map(|isolation| {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("group.id", "crash-tests").set("isolation.level", isolation);
@@ -81,11 +106,12 @@ fn is_decided(brokers: &str, topic: &str) -> KafkaResult<bool> {
     let (stable, all) = (stable?, all?);
     let metadata = stable.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    for partition in partitions.map(|partition| partition.id()) {
-        let end = |client: &BaseConsumer| client.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
-        if end(&stable)? != end(&all)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let end = |client: &BaseConsumer, partition| {
+        client.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).map(|(_, end)| end)
+    };
+    let ends = partitions.map(|partition| {
+        let partition = partition.id();
+        Ok(End { partition, stable: end(&stable, partition)?, all: end(&all, partition)? })
+    });
+    ends.collect()
 }

@@ -1,6 +1,6 @@
 //! Readers that are open while the broker goes away, and comes back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use change_feed::EventId;
@@ -26,10 +26,18 @@ enum Habit {
     MarksTheEnd,
 }
 
+/// What a reader has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    events: HashSet<EventId>,
+    /// The offset that comes next, by partition.
+    offsets: BTreeMap<u32, u64>,
+}
+
 /// A task that reads a topic with one and the same reader.
 struct Reading {
     habit: Habit,
-    seen: Arc<Mutex<HashSet<EventId>>>,
+    seen: Arc<Mutex<Seen>>,
     gave_up: Arc<OnceLock<ReaderError>>,
     task: JoinHandle<()>,
 }
@@ -60,7 +68,11 @@ pub(crate) async fn readers(rounds: u32) {
             let committed: HashSet<EventId> = world.history().await.iter().map(|event| event.event_id).collect();
             for reading in &readings {
                 let what = format!("a reader that {:?} has read everything", reading.habit);
-                eventually(&what, async || reading.check(&committed), || relay.report()).await;
+                let report = || {
+                    let readings: Vec<String> = readings.iter().map(|reading| reading.report(&committed)).collect();
+                    format!("{}\n{}\n{}", readings.join("\n"), world.topic.report(), relay.report())
+                };
+                eventually(&what, async || reading.check(&committed), report).await;
             }
         }
     }
@@ -83,8 +95,17 @@ impl Reading {
     /// Whether it goes on and has read these.
     fn check(&self, committed: &HashSet<EventId>) -> Result<(), String> {
         assert!(self.gave_up.get().is_none(), "a reader that {:?} gave up: {:?}", self.habit, self.gave_up.get());
-        let missing = committed.difference(&self.seen.lock().expect("no reader panics")).count();
+        let missing = self.count_missing(committed);
         if missing == 0 { Ok(()) } else { Err(format!("{missing} are missing")) }
+    }
+
+    fn report(&self, committed: &HashSet<EventId>) -> String {
+        let offsets = self.seen.lock().expect("no reader panics").offsets.clone();
+        format!("a reader that {:?} misses {}, and stands at {offsets:?}", self.habit, self.count_missing(committed))
+    }
+
+    fn count_missing(&self, committed: &HashSet<EventId>) -> usize {
+        committed.difference(&self.seen.lock().expect("no reader panics").events).count()
     }
 }
 
@@ -95,7 +116,7 @@ impl Drop for Reading {
 }
 
 /// Reads until there is an error that a further call would only repeat.
-async fn read(habit: Habit, mut reader: KafkaReader, seen: Arc<Mutex<HashSet<EventId>>>) -> ReaderError {
+async fn read(habit: Habit, mut reader: KafkaReader, seen: Arc<Mutex<Seen>>) -> ReaderError {
     loop {
         let received = match habit {
             Habit::Follows => reader.next().await.map(|received| vec![received]),
@@ -106,9 +127,9 @@ async fn read(habit: Habit, mut reader: KafkaReader, seen: Arc<Mutex<HashSet<Eve
         };
         match received {
             Ok(received) => {
-                seen.lock()
-                    .expect("nobody panics")
-                    .extend(received.into_iter().map(|received| received.event.event_id()));
+                let mut seen = seen.lock().expect("nobody panics");
+                seen.events.extend(received.into_iter().map(|received| received.event.event_id()));
+                seen.offsets = reader.offsets();
             }
             Err(ReaderError::Unavailable(_)) => {}
             Err(error) => return error,
