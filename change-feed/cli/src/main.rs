@@ -9,6 +9,7 @@
 //! `arguments` is what a user may say, on the command line (`settings`) or in a file (`file`); `plan` is what it comes
 //! to, checked; `feed` runs it, and `ended` tells the shell.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator;
 mod arguments;
 mod chain;
@@ -37,7 +38,6 @@ use crate::plan::Plan;
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    allocator::set_up();
     let Arguments { verb: Verb::Run(run) } = Arguments::parse();
     let plan = match Plan::from_arguments(run) {
         Ok(plan) => plan,
