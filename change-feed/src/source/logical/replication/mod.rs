@@ -33,10 +33,13 @@ mod silence;
 mod slot;
 mod socket;
 mod stream;
+mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_mode;
 mod url;
+#[cfg(target_os = "linux")]
+mod window;
 
 pub use connection::{ReplicationConnection, System};
 pub use error::ReplicationError;

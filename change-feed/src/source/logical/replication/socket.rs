@@ -4,38 +4,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
 use super::error::ReplicationError;
 use super::options::{ConnectOptions, Host};
 use super::pauses::Pause;
+use super::tcp::Tcp;
 #[cfg(feature = "tls")]
 use super::tls::{self, TlsStream};
-
-// A peer that vanished without a word is found out after 10 s + 3 x 5 s, also while a statement runs and the server
-// rightly says nothing.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES: u32 = 3;
-
-/// On the server's own machine the kernel sends each small message of the walsender by itself as long as the window of the
-/// connection has room, which costs the server as much as decoding. When the window is full, they gather and go as one.
-/// Linux doubles what it is given, for its own needs: the window is what is asked for.
-#[cfg(target_os = "linux")]
-const LOCAL_WINDOW_BYTES: usize = 64 << 10;
 
 /// The way to the server.
 pub(super) enum Socket {
     /// Over the network, unprotected.
-    Tcp(TcpStream),
+    Tcp(Tcp),
     /// On this machine.
     #[cfg(unix)]
     Unix(UnixStream),
@@ -59,11 +45,11 @@ impl Socket {
             Host::Socket(_) => Err(ReplicationError::unusable("there are no Unix sockets on this system")),
             Host::Network(name, address) => {
                 let stream = match address {
-                    Some(address) => connect_any([SocketAddr::new(*address, options.port)], name).await?,
+                    Some(address) => Tcp::connect([SocketAddr::new(*address, options.port)], name).await?,
                     None => {
                         let found = tokio::net::lookup_host((name.as_str(), options.port)).await;
                         let what = || format!("looking up the host {name} failed");
-                        connect_any(found.map_err(|error| ReplicationError::lost(what(), error))?, name).await?
+                        Tcp::connect(found.map_err(|error| ReplicationError::lost(what(), error))?, name).await?
                     }
                 };
                 match with_tls {
@@ -102,7 +88,7 @@ impl Socket {
 
     /// Asks for TLS as *SSL Session Encryption* in *Message Flow* says. The answer is read as one byte and no more: what
     /// somebody may have put after it in the clear never passes for the server's.
-    async fn encrypt(mut stream: TcpStream, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
+    async fn encrypt(mut stream: Tcp, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
         if !cfg!(feature = "tls") {
             return Err(ReplicationError::tls("this program is built without the feature `tls`"));
         }
@@ -120,48 +106,14 @@ impl Socket {
     }
 
     #[cfg(feature = "tls")]
-    async fn handshake(stream: TcpStream, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
+    async fn handshake(stream: Tcp, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
         tls::handshake(stream, host, &options.tls).await.map(|stream| Self::Tls(Box::new(stream)))
     }
 
     #[cfg(not(feature = "tls"))]
-    async fn handshake(_: TcpStream, _: &str, _: &ConnectOptions) -> Result<Self, ReplicationError> {
+    async fn handshake(_: Tcp, _: &str, _: &ConnectOptions) -> Result<Self, ReplicationError> {
         Err(ReplicationError::tls("this program is built without the feature `tls`"))
     }
-}
-
-async fn connect_any(
-    addresses: impl IntoIterator<Item = SocketAddr>,
-    host: &str,
-) -> Result<TcpStream, ReplicationError> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await.and_then(prepared) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(ReplicationError::lost(format!("connecting to {host} failed"), last))
-}
-
-fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-    #[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
-    let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL);
-    #[cfg(any(target_os = "linux", target_os = "macos"))]
-    let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    // Keepalive probes rest while something sent waits to be acknowledged.
-    #[cfg(target_os = "linux")]
-    {
-        socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
-        if stream.local_addr()?.ip() == stream.peer_addr()?.ip() {
-            socket.set_recv_buffer_size(LOCAL_WINDOW_BYTES)?;
-        }
-    }
-    Ok(stream)
 }
 
 /// Calls the same method of whichever way it is.
@@ -195,20 +147,5 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self.get_mut(), way => Pin::new(way).poll_shutdown(cx))
-    }
-}
-
-#[cfg(test)]
-#[cfg(target_os = "linux")]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_window_is_small_on_the_servers_own_machine() {
-        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = server.local_addr().expect("an address");
-        let stream = connect_any([address], "localhost").await.expect("a connection");
-        let given = SockRef::from(&stream).recv_buffer_size().expect("a size");
-        assert_eq!(given, 2 * LOCAL_WINDOW_BYTES);
     }
 }
