@@ -104,7 +104,7 @@ impl KafkaReaderBuilder {
         let partitions: BTreeMap<u32, PartitionProgress> = ends
             .into_iter()
             .map(|(partition, marks)| {
-                (partition, PartitionProgress { next: start.in_partition(partition, marks), end: marks.end })
+                (partition, PartitionProgress::new(start.in_partition(partition, marks), marks.end))
             })
             .collect();
         client.assign(partitions.iter().map(|(&partition, progress)| (partition, progress.next)))?;

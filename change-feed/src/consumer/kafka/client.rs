@@ -66,6 +66,14 @@ impl Client {
         assigned.map_err(|error| ReaderError::settings(Failure::new("read from the offsets", &error)))
     }
 
+    /// Ceases to read a partition and says nothing of it, as librdkafka has done by itself.
+    #[cfg(test)]
+    pub(super) fn lose(&self, partition: i32) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        self.consumer.pause(&list).expect("a partition that it reads");
+    }
+
     /// The next message, or news of the partitions and the connection. Dropping the future loses nothing.
     pub(super) async fn receive(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
         self.consumer.recv().await
@@ -79,13 +87,17 @@ impl Client {
 
     /// Where each partition begins and ends. Each of the questions may take so long.
     pub(super) async fn watermarks(&self, limit: Duration) -> Result<BTreeMap<u32, Watermarks>, ReaderError> {
+        // The task neither panics nor is it aborted, unless the runtime goes down with it.
+        self.ask_watermarks(limit).await.unwrap_or_else(|error| Err(ReaderError::Unavailable(Box::new(error))))
+    }
+
+    /// Begins to ask where each partition begins and ends.
+    pub(super) fn ask_watermarks(&self, limit: Duration) -> JoinHandle<Result<BTreeMap<u32, Watermarks>, ReaderError>> {
         let (consumer, topic) = (Arc::clone(&self.consumer), Arc::clone(&self.topic));
-        let asked = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let found = ask_watermarks(&consumer, &topic, limit);
             found.map_err(|failure| ReaderError::unanswered(&topic, failure.explained_by(consumer.context())))
-        });
-        // The task neither panics nor is it aborted, unless the runtime goes down with it.
-        asked.await.unwrap_or_else(|error| Err(ReaderError::Unavailable(Box::new(error))))
+        })
     }
 }
 

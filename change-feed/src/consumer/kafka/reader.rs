@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::builder::KafkaReaderBuilder;
 use super::client::{Client, Watermarks};
 use super::error::{Fate, ReaderError};
+use super::stragglers::{Remedy, Stragglers};
 use super::vigil::Vigil;
 use crate::consumer::{Admission, Progress, ReceivedEvent, Record};
 use crate::kafka::Failure;
@@ -43,6 +44,7 @@ use crate::kafka::Failure;
 pub struct KafkaReader {
     client: Client,
     vigil: Vigil,
+    stragglers: Stragglers,
     partitions: BTreeMap<u32, PartitionProgress>,
     progress: Progress,
     /// The client has said that there is no such topic. A broker that has just started says so of every topic.
@@ -67,6 +69,23 @@ pub(super) struct PartitionProgress {
     pub(super) next: u64,
     /// The end when it was last marked.
     pub(super) end: u64,
+    /// An end that it had when the client was last told where to read.
+    pub(super) known_end: u64,
+    /// Something has come of it lately.
+    pub(super) is_heard: bool,
+}
+
+impl PartitionProgress {
+    pub(super) fn new(next: u64, end: u64) -> Self {
+        Self { next, end, known_end: end, is_heard: false }
+    }
+}
+
+/// What happened first.
+enum Happened<'c> {
+    Said(Result<BorrowedMessage<'c>, KafkaError>),
+    Dead,
+    Straggles(Remedy),
 }
 
 /// How long a reader asks for the ends of its partitions before it says that the broker is not available.
@@ -85,7 +104,8 @@ impl KafkaReader {
 
     /// Of a client that has been told where to read.
     pub(super) fn new(client: Client, partitions: BTreeMap<u32, PartitionProgress>, progress: Progress) -> Self {
-        Self { client, vigil: Vigil::new(), partitions, progress, is_topic_doubted: false, is_cut_off: false }
+        let (vigil, stragglers) = (Vigil::new(), Stragglers::new());
+        Self { client, vigil, stragglers, partitions, progress, is_topic_doubted: false, is_cut_off: false }
     }
 
     /// Waits for the next event.
@@ -130,7 +150,7 @@ impl KafkaReader {
     pub async fn mark_end(&mut self) -> Result<(), ReaderError> {
         for (partition, Watermarks { end, .. }) in self.ends().await? {
             if let Some(progress) = self.partitions.get_mut(&partition) {
-                progress.end = end;
+                (progress.end, progress.known_end) = (end, end);
             }
         }
         // News of an end that is waiting in the client would be taken for news of this one.
@@ -165,20 +185,23 @@ impl KafkaReader {
         if self.is_topic_doubted {
             return self.make_sure_of_the_topic().await.map(|()| None);
         }
-        let said = tokio::select! {
+        let happened = tokio::select! {
             biased;
-            said = self.client.receive() => Some(said),
-            () = self.vigil.until_dead(&self.client) => None,
+            said = self.client.receive() => Happened::Said(said),
+            () = self.vigil.until_dead(&self.client) => Happened::Dead,
+            remedy = self.stragglers.until_found(&self.client, &mut self.partitions) => Happened::Straggles(remedy),
         };
         // No await from here on: a message is taken, and dropping the future would lose it.
-        let message = match said {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return self.note(error).map(|()| None),
-            None => return self.replace_client().map(|()| None),
+        let message = match happened {
+            Happened::Said(Ok(message)) => message,
+            Happened::Said(Err(error)) => return self.note(error).map(|()| None),
+            Happened::Dead => return self.replace_client().map(|()| None),
+            Happened::Straggles(remedy) => return self.urge(remedy).map(|()| None),
         };
         let record = record(self.client.topic(), &message);
         if let Some(progress) = self.partitions.get_mut(&record.partition) {
             progress.next = record.offset + 1;
+            progress.is_heard = true;
         }
         let parsed = ReceivedEvent::parse(&record);
         self.heard();
@@ -196,7 +219,8 @@ impl KafkaReader {
                 if let Ok(partition) = u32::try_from(partition)
                     && let Some(progress) = self.partitions.get_mut(&partition)
                 {
-                    progress.next = progress.next.max(progress.end);
+                    progress.next = progress.next.max(progress.known_end);
+                    progress.is_heard = true;
                 }
                 self.heard();
                 Ok(())
@@ -269,8 +293,25 @@ impl KafkaReader {
             tracing::warn!(target: "change_feed::kafka", topic, "the broker does not answer: trying on with a new client");
         }
         self.is_cut_off = true;
-        self.vigil = Vigil::new();
+        (self.vigil, self.stragglers) = (Vigil::new(), Stragglers::new());
         Ok(())
+    }
+
+    /// Has the client read on where it gives nothing though there is more.
+    fn urge(&mut self, remedy: Remedy) -> Result<(), ReaderError> {
+        let topic = &**self.client.topic();
+        match remedy {
+            Remedy::Assign => {
+                tracing::debug!(target: "change_feed::kafka", topic, "a partition is silent: reading on from where it was");
+                self.client.assign(next_offsets(&self.partitions))
+            }
+            Remedy::Replace => {
+                tracing::warn!(target: "change_feed::kafka", topic, "a partition stays silent: trying on with a new client");
+                self.client.replace(next_offsets(&self.partitions))?;
+                self.vigil = Vigil::new();
+                Ok(())
+            }
+        }
     }
 
     /// Something has come from the broker.
@@ -304,5 +345,85 @@ impl std::fmt::Debug for KafkaReader {
             .field("topic", self.client.topic())
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::kafka::{DevelopmentBroker, partition_of};
+    use crate::source::MemoryDatabase;
+    use crate::{Epoch, Router};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const TOPIC: &str = "orders.events";
+    const PARTITIONS: u32 = 2;
+
+    /// An order in each partition.
+    fn keys() -> [String; 2] {
+        [0, 1].map(|partition| {
+            let mut keys = (0..).map(|n| format!("order-{n}"));
+            keys.find(|key| partition_of(key.as_bytes(), PARTITIONS) == partition).expect("there are many")
+        })
+    }
+
+    /// The next version of each key.
+    fn publish(broker: &DevelopmentBroker, database: &MemoryDatabase, keys: &[String]) {
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", broker.bootstrap_servers()).create().expect("a producer");
+        let before = database.changes().len();
+        database.commit(keys.iter().map(String::as_str));
+        for change in database.changes().into_iter().skip(before) {
+            let envelope = Router::to_topic(TOPIC).route(change, Epoch::FIRST).expect("a topic for events");
+            let headers = envelope
+                .headers()
+                .iter()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+            let record = BaseRecord::to(TOPIC)
+                .partition(partition_of(envelope.key().as_bytes(), PARTITIONS))
+                .key(envelope.key())
+                .payload(envelope.data())
+                .headers(headers);
+            producer.send(record).map_err(|(error, _)| error).expect("queued");
+        }
+        producer.flush(PATIENCE).expect("delivered");
+    }
+
+    async fn next(reader: &mut KafkaReader) -> (String, u64) {
+        let received = timeout(PATIENCE, reader.next()).await.expect("something comes").expect("an event");
+        (received.event.key().to_owned(), received.event.version())
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_its_client_ceased_to_read_is_read_on_by_itself() {
+        let broker = DevelopmentBroker::start(&[(TOPIC, PARTITIONS)]).expect("a broker");
+        let (database, [lost, other]) = (MemoryDatabase::new(), keys());
+        let mut reader = timeout(PATIENCE, KafkaReader::builder(broker.bootstrap_servers(), TOPIC).open())
+            .await
+            .expect("it answers")
+            .expect("a reader");
+        publish(&broker, &database, &[lost.clone(), other.clone()]);
+        let mut first = [next(&mut reader).await, next(&mut reader).await];
+        first.sort_unstable();
+        let mut expected = [(lost.clone(), 1), (other.clone(), 1)];
+        expected.sort_unstable();
+        assert_eq!(first, expected);
+
+        reader.client.lose(partition_of(lost.as_bytes(), PARTITIONS));
+        publish(&broker, &database, &[lost.clone(), other.clone()]);
+        assert_eq!(next(&mut reader).await, (other.clone(), 2));
+        assert!(timeout(Duration::from_millis(300), reader.next()).await.is_err(), "the client gives it after all");
+
+        reader.stragglers = Stragglers::looking_every(Duration::from_millis(50));
+        assert_eq!(next(&mut reader).await, (lost.clone(), 2));
+        publish(&broker, &database, &[lost.clone(), other.clone()]);
+        let mut last = [next(&mut reader).await, next(&mut reader).await];
+        last.sort_unstable();
+        assert_eq!(last.map(|(_, version)| version), [3, 3]);
     }
 }
