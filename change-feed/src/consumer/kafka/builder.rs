@@ -8,7 +8,8 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{Client, Watermarks};
 use super::error::ReaderError;
-use super::reader::{KafkaReader, PartitionProgress};
+use super::partition::PartitionProgress;
+use super::reader::KafkaReader;
 use crate::consumer::Progress;
 use crate::kafka::{ClusterSettings, Failure};
 

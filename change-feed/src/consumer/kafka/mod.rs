@@ -11,6 +11,7 @@
 mod builder;
 mod client;
 mod error;
+mod partition;
 mod reader;
 mod stragglers;
 mod vigil;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::builder::KafkaReaderBuilder;
 use super::client::{Client, Watermarks};
 use super::error::{Fate, ReaderError};
+use super::partition::PartitionProgress;
 use super::stragglers::{Remedy, Stragglers};
 use super::vigil::Vigil;
 use crate::consumer::{Admission, Progress, ReceivedEvent, Record};
@@ -60,25 +61,6 @@ pub struct Received {
     pub event: ReceivedEvent,
     /// Whether it is new, repeated, or comes after a gap.
     pub admission: Admission,
-}
-
-/// Where a reader stands in a partition.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PartitionProgress {
-    /// The offset that comes next.
-    pub(super) next: u64,
-    /// The end when it was last marked.
-    pub(super) end: u64,
-    /// An end that it had when the client was last told where to read.
-    pub(super) known_end: u64,
-    /// Something has come of it lately.
-    pub(super) is_heard: bool,
-}
-
-impl PartitionProgress {
-    pub(super) fn new(next: u64, end: u64) -> Self {
-        Self { next, end, known_end: end, is_heard: false }
-    }
 }
 
 /// What happened first.
@@ -141,7 +123,7 @@ impl KafkaReader {
 
     /// Whether everything has been given that was in the topic when its end was marked.
     pub fn is_at_end(&self) -> bool {
-        self.partitions.values().all(|partition| partition.next >= partition.end)
+        self.partitions.values().all(PartitionProgress::is_at_end)
     }
 
     /// Marks what is committed now as the end for [`next_before_end`](Self::next_before_end).
@@ -150,10 +132,9 @@ impl KafkaReader {
     pub async fn mark_end(&mut self) -> Result<(), ReaderError> {
         for (partition, Watermarks { end, .. }) in self.ends().await? {
             if let Some(progress) = self.partitions.get_mut(&partition) {
-                (progress.end, progress.known_end) = (end, end);
+                progress.mark_end(end);
             }
         }
-        // News of an end that is waiting in the client would be taken for news of this one.
         self.client.assign(next_offsets(&self.partitions))
     }
 
@@ -200,8 +181,7 @@ impl KafkaReader {
         };
         let record = record(self.client.topic(), &message);
         if let Some(progress) = self.partitions.get_mut(&record.partition) {
-            progress.next = record.offset + 1;
-            progress.is_heard = true;
+            progress.received(record.offset);
         }
         let parsed = ReceivedEvent::parse(&record);
         self.heard();
@@ -213,14 +193,11 @@ impl KafkaReader {
     /// What the client says instead of giving a message.
     fn note(&mut self, error: KafkaError) -> Result<(), ReaderError> {
         match error {
-            // Under read_committed the end is the last stable offset, and offsets before it that
-            // gave no message hold markers and aborted records.
             KafkaError::PartitionEOF(partition) => {
                 if let Ok(partition) = u32::try_from(partition)
                     && let Some(progress) = self.partitions.get_mut(&partition)
                 {
-                    progress.next = progress.next.max(progress.known_end);
-                    progress.is_heard = true;
+                    progress.ended();
                 }
                 self.heard();
                 Ok(())

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Watermarks};
 use super::error::ReaderError;
-use super::reader::PartitionProgress;
+use super::partition::PartitionProgress;
 
 /// How often it is looked whether a partition that gives nothing has nothing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
@@ -90,9 +90,7 @@ impl Stragglers {
         let urged = std::mem::take(&mut self.urged);
         for partition in &self.silent {
             let (Some(progress), Some(ends)) = (partitions.get_mut(partition), ends.get(partition)) else { continue };
-            if !progress.is_heard && progress.next < ends.end {
-                // Markers alone may be what it goes on with. Then its end is the next that it says.
-                progress.known_end = ends.end;
+            if progress.lags_behind(ends.end) {
                 self.urged.insert(*partition);
             }
         }
@@ -106,8 +104,7 @@ impl Stragglers {
 
 /// Those of which nothing has come since this was called last.
 fn take_silent(partitions: &mut BTreeMap<u32, PartitionProgress>) -> BTreeSet<u32> {
-    let heard = partitions.iter_mut().map(|(partition, progress)| (*partition, std::mem::take(&mut progress.is_heard)));
-    heard.filter(|(_, is_heard)| !is_heard).map(|(partition, _)| partition).collect()
+    partitions.iter_mut().filter_map(|(partition, progress)| progress.was_silent().then_some(*partition)).collect()
 }
 
 #[cfg(test)]
@@ -137,10 +134,10 @@ mod tests {
     #[tokio::test]
     async fn what_gives_something_is_left_alone() {
         let (mut stragglers, mut partitions) = (Stragglers::new(), partitions([10, 10, 7]));
-        partitions.get_mut(&2).expect("it is there").is_heard = true;
+        partitions.get_mut(&2).expect("it is there").received(6);
         assert_eq!(look(&mut stragglers, &mut partitions), None);
         assert_eq!(look(&mut stragglers, &mut partitions), Some(Remedy::Assign));
-        partitions.get_mut(&2).expect("it is there").is_heard = true;
+        partitions.get_mut(&2).expect("it is there").received(7);
         assert_eq!(look(&mut stragglers, &mut partitions), None);
         assert_eq!(look(&mut stragglers, &mut partitions), Some(Remedy::Assign));
     }
