@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use change_feed::row::{Cell, Column, Row, RowChange, Table};
+use change_feed::feed::{Cell, Column, Row, RowChange, Table};
 use change_feed::{Change, Envelope, Epoch, EventId, EventRecord, Position, Router, RowFormat, TransactionPlace};
 use chrono::{DateTime, Utc};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

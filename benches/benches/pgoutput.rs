@@ -11,10 +11,10 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use change_feed::source::logical::pgoutput::{Datum, Message};
-use change_feed::value::{write_json, write_json_text};
+use change_feed::postgres::value::{write_json, write_json_text};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use postgres_replication::pgoutput::{Datum, Message};
 use rustix::time::{ClockId, clock_gettime};
 
 /// As many as fit into the second-level cache: a walsender's messages come from a socket's buffer.

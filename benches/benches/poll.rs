@@ -9,8 +9,8 @@ mod store;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use change_feed::publisher::NdjsonPublisher;
-use change_feed::source::Wake;
+use change_feed::ndjson::NdjsonPublisher;
+use change_feed::outbox::Wake;
 use change_feed::{FeedName, Relay, Router};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sqlx::{AssertSqlSafe, Executor};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use change_feed::outbox::Event;
-use change_feed::source::Wake;
+use change_feed::outbox::Wake;
 use change_feed::{FeedName, Part, PublishError, Publisher, Relay, Router};
 use uuid::Uuid;
 

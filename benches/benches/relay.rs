@@ -8,8 +8,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use change_feed::publisher::{MemoryBroker, MemoryPublisher, NdjsonPublisher};
-use change_feed::source::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::memory::{MemoryBroker, MemoryPublisher};
+use change_feed::memory::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::ndjson::NdjsonPublisher;
 use change_feed::{FeedName, Publisher, Relay, Router};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::{Builder, Runtime};

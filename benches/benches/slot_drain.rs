@@ -12,9 +12,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::replication::{ConnectOptions, Frame, ReplicationConnection, StartOptions};
 use futures::TryStreamExt as _;
+use postgres_replication::Lsn;
+use postgres_replication::{ConnectOptions, Frame, ReplicationConnection, StartOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

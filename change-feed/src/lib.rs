@@ -13,66 +13,49 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(feature = "relay")]
-mod change;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "relay")]
 pub mod consumer;
 #[cfg(feature = "relay")]
-mod envelope;
-#[cfg(feature = "relay")]
-mod identity;
+pub mod feed;
 #[cfg(feature = "relay")]
 pub mod judge;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "relay")]
+pub mod memory;
+#[cfg(feature = "relay")]
+pub mod ndjson;
 pub mod outbox;
-#[cfg(feature = "relay")]
-mod part;
-#[cfg(feature = "relay")]
-mod position;
+pub mod postgres;
 #[cfg(feature = "relay")]
 pub mod publisher;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "relay")]
-mod router;
-#[cfg(feature = "relay")]
-pub mod row;
-#[cfg(feature = "relay")]
 pub mod source;
-#[cfg(feature = "relay")]
-pub mod value;
+pub mod sqlite;
 
 #[cfg(feature = "relay")]
-pub use change::{Change, Content, EventId, EventRecord, TransactionPlace};
-#[cfg(feature = "relay")]
-pub use envelope::Envelope;
-#[cfg(feature = "relay")]
-pub use identity::{
-    Checkpoint, Epoch, FeedIdentity, FeedName, InvalidFeedName, Mismatch, PublisherIdentity, Side, SourceIdentity,
-    Topic,
+pub use feed::{
+    Change, Changes, Checkpoint, Content, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName,
+    InvalidFeedName, InvalidPosition, Mismatch, NoRoute, Part, Position, PublisherIdentity, Router, RowFormat, Side,
+    SourceIdentity, Topic, TransactionPlace,
 };
-#[cfg(feature = "relay")]
-pub use part::{Changes, End, Part};
-#[cfg(feature = "relay")]
-pub use position::{InvalidPosition, Position};
 #[cfg(feature = "kafka")]
-pub use publisher::KafkaPublisher;
+pub use kafka::KafkaPublisher;
+#[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
+pub use outbox::Wake;
+#[cfg(feature = "logical")]
+pub use postgres::log::LogicalSource;
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub use postgres::poll::PostgresPollSource;
 #[cfg(feature = "relay")]
 pub use publisher::{PublishError, Publisher};
 #[cfg(feature = "relay")]
 pub use relay::{OnRejected, Relay, RelayError, RelayHandle, RelayOptions, RelayState, RelayStatus, Stopped};
 #[cfg(feature = "relay")]
-pub use router::{NoRoute, Router, RowFormat};
-#[cfg(feature = "logical")]
-pub use source::LogicalSource;
-#[cfg(all(feature = "relay", feature = "postgres"))]
-pub use source::PostgresPollSource;
-#[cfg(all(feature = "relay", feature = "sqlite"))]
-pub use source::SqliteOutboxSource;
-#[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
-pub use source::Wake;
-#[cfg(feature = "relay")]
 pub use source::{Source, SourceError};
+#[cfg(all(feature = "relay", feature = "sqlite"))]
+pub use sqlite::SqliteOutboxSource;

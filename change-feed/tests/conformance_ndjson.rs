@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use change_feed::conformance::publisher::{self, Capabilities, Destination, PublisherHarness, SeenRecord};
 use change_feed::conformance::{HarnessError, NotConforming};
-use change_feed::publisher::NdjsonPublisher;
+use change_feed::ndjson::NdjsonPublisher;
 use change_feed::{FeedName, Publisher};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use change_feed::consumer::KafkaReader;
 use change_feed::kafka::DevelopmentBroker;
-use change_feed::source::{MemoryDatabase, MemorySource};
+use change_feed::kafka::KafkaReader;
+use change_feed::memory::{MemoryDatabase, MemorySource};
 use change_feed::{FeedName, Relay, RelayState, Router};
 use tracing_subscriber::filter::LevelFilter;
 

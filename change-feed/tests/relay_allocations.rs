@@ -3,8 +3,8 @@
 //! checkpoint and its calls, is spread over its envelopes: runs are of 100 changes and more, as they
 //! are whenever speed matters.
 
-use change_feed::publisher::{MemoryBroker, MemoryPublisher};
-use change_feed::source::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::memory::{MemoryBroker, MemoryPublisher};
+use change_feed::memory::{MemoryDatabase, MemoryEvent, MemorySource};
 use change_feed::{FeedName, Relay, Router};
 
 const ENVELOPES: u64 = 50_000;

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use change_feed::publisher::{MemoryBroker, MemoryPublisher};
-use change_feed::source::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::memory::{MemoryBroker, MemoryPublisher};
+use change_feed::memory::{MemoryDatabase, MemoryEvent, MemorySource};
 use change_feed::{FeedName, Relay, RelayState, Router};
 use tracing_subscriber::filter::LevelFilter;
 

@@ -4,9 +4,9 @@
 //! cargo run --example hello_feed
 //! ```
 
+use change_feed::ndjson::NdjsonPublisher;
 use change_feed::outbox::{Event, Guard, KeyType};
-use change_feed::publisher::NdjsonPublisher;
-use change_feed::source::SqliteOutboxSource;
+use change_feed::sqlite::SqliteOutboxSource;
 use change_feed::{FeedName, Relay, Router};
 use sqlx::SqlitePool;
 

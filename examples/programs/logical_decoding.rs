@@ -6,7 +6,7 @@
 //!
 //! The role owns the table and has REPLICATION. Publication and slot are made at the start, and dropped after Ctrl-C.
 
-use change_feed::publisher::NdjsonPublisher;
+use change_feed::ndjson::NdjsonPublisher;
 use change_feed::{FeedName, LogicalSource, Relay, Router, RowFormat};
 
 #[tokio::main(flavor = "current_thread")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use change_feed::consumer::{KafkaReader, ReaderError};
+use change_feed::kafka::{KafkaReader, ReaderError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use change_feed::source::postgres_checkpoint;
+use change_feed::postgres::postgres_checkpoint;
 use change_feed::{FeedName, LogicalSource, PostgresPollSource, Source, SourceError, SqliteOutboxSource, Wake};
 use order_store::{OrderStore, PostgresOrderStore, SqliteOrderStore, StoreError, outbox};
 

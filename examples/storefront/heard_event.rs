@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use change_feed::consumer::{Admission, Received, ReceivedEvent};
+use change_feed::consumer::{Admission, ReceivedEvent};
+use change_feed::kafka::Received;
 use change_feed::{Epoch, EventId, Position};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;

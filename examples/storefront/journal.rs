@@ -154,7 +154,8 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use change_feed::consumer::{Admission, Received, ReceivedEvent, Record};
+    use change_feed::consumer::{Admission, ReceivedEvent, Record};
+    use change_feed::kafka::Received;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-use change_feed::consumer::{KafkaReader, ReaderError};
+use change_feed::kafka::{KafkaReader, ReaderError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,7 @@
 //! Carts in a database of a benchmark's own, on SQLite and PostgreSQL, and sources on their outbox.
 
 use change_feed::outbox::Guard;
-use change_feed::source::Wake;
+use change_feed::outbox::Wake;
 use change_feed::{FeedName, PostgresPollSource, Source, SqliteOutboxSource};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};

@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use change_feed::ndjson::NdjsonPublisher;
 use change_feed::outbox::Outbox;
-use change_feed::publisher::NdjsonPublisher;
 use change_feed::{KafkaPublisher, LogicalSource, Publisher, Relay, SourceError, Stopped};
 use tokio_util::sync::CancellationToken;
 

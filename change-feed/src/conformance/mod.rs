@@ -1,4 +1,4 @@
-//! The contracts of [`Source`](crate::Source) and [`Publisher`](crate::Publisher) as suites that an
+//! The contracts of [`Source`](crate::source::Source) and [`Publisher`](crate::publisher::Publisher) as suites that an
 //! implementer runs.
 //!
 //! An implementer writes a *harness*: how to make one in a fresh place, and how to see from outside
@@ -18,8 +18,8 @@
 //! which each breaks exactly its rule.
 
 pub mod publisher;
-mod report;
-mod rule;
+pub(crate) mod report;
+pub(crate) mod rule;
 pub mod source;
 
 pub use report::{NotConforming, Outcome, Report, RuleBroken, RuleOutcome};

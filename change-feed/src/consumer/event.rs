@@ -10,11 +10,13 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::record::{Record, RecordError, RecordProblem};
-use crate::judge::Observed;
-use crate::{Epoch, EventId, Position, TransactionPlace};
+use crate::feed::change::{EventId, TransactionPlace};
+use crate::feed::identity::Epoch;
+use crate::feed::position::Position;
+use crate::judge::observed::Observed;
 
 /// An event as it arrives: a CloudEvent in Kafka's binary mode, with the headers of the feed
-/// ([`Envelope::visit_headers`](crate::Envelope::visit_headers) lists them).
+/// ([`Envelope::visit_headers`](crate::feed::envelope::Envelope::visit_headers) lists them).
 ///
 /// ```
 /// use change_feed::consumer::{ReceivedEvent, Record};
@@ -347,8 +349,10 @@ impl fmt::Display for ReceivedEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{MemoryDatabase, MemoryEvent};
-    use crate::{Envelope, Router};
+    use crate::feed::envelope::Envelope;
+    use crate::feed::router::Router;
+    use crate::memory::database::MemoryDatabase;
+    use crate::memory::event::MemoryEvent;
     use proptest::prelude::*;
 
     fn envelope() -> Envelope {

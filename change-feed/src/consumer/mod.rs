@@ -7,14 +7,10 @@
 //! A consumer that stores its [`Progress`] in the same transaction as the effect of an event takes
 //! each event once, whatever the delivery (D), and notices if one is missing (L).
 
-mod event;
-#[cfg(feature = "kafka")]
-mod kafka;
-mod progress;
-mod record;
+pub(crate) mod event;
+pub(crate) mod progress;
+pub(crate) mod record;
 
 pub use event::{PayloadError, ReceivedEvent};
-#[cfg(feature = "kafka")]
-pub use kafka::{KafkaReader, KafkaReaderBuilder, ReaderError, Received};
 pub use progress::{Admission, Progress};
 pub use record::{Record, RecordError, RecordProblem};

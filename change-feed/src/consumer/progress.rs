@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::event::ReceivedEvent;
-use crate::Epoch;
+use crate::feed::identity::Epoch;
 
 /// How far a consumer has come, key by key: the epoch and version of the last event that it took.
 ///

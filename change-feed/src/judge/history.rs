@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::EventId;
+use crate::feed::change::EventId;
 
 /// What should have been published: the rows of an outbox, in any order.
 ///

@@ -18,16 +18,16 @@
 //! Memory: one million events of 100,000 keys, each in a transaction of its own, took 135 MB at the
 //! peak, while the history was sorted, and less than 70 MB from then on. Records are not kept.
 
-mod history;
-mod observed;
-mod transactions;
-mod trial;
-mod verdict;
+pub(crate) mod history;
+mod judge;
+pub(crate) mod observed;
+pub(crate) mod transactions;
+pub(crate) mod verdict;
 
 #[cfg(test)]
 mod tests;
 
 pub use history::{Expected, History};
+pub use judge::{Delivery, Judge};
 pub use observed::Observed;
-pub use trial::{Delivery, Judge};
 pub use verdict::{Counts, Finding, FindingKind, RecordPlace, Verdict};

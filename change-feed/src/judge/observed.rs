@@ -1,6 +1,9 @@
 //! A record as the judge sees it.
 
-use crate::{Envelope, Epoch, EventId, Position, TransactionPlace};
+use crate::feed::change::{EventId, TransactionPlace};
+use crate::feed::envelope::Envelope;
+use crate::feed::identity::Epoch;
+use crate::feed::position::Position;
 
 /// A record of a topic, as far as the judge looks at it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,8 +3,13 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Delivery, Expected, FindingKind, History, Judge, Observed, Verdict};
-use crate::{Epoch, EventId, Position, TransactionPlace};
+use super::history::{Expected, History};
+use super::judge::{Delivery, Judge};
+use super::observed::Observed;
+use super::verdict::{FindingKind, Verdict};
+use crate::feed::change::{EventId, TransactionPlace};
+use crate::feed::identity::Epoch;
+use crate::feed::position::Position;
 
 const PARTITIONS: u32 = 3;
 

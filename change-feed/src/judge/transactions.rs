@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::history::Index;
 use super::observed::Observed;
 use super::verdict::RecordPlace;
-use crate::{Epoch, TransactionPlace};
+use crate::feed::change::TransactionPlace;
+use crate::feed::identity::Epoch;
 
 /// The transactions that the records name and that are not whole yet.
 #[derive(Debug, Default)]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::{Epoch, EventId};
+use crate::feed::change::EventId;
+use crate::feed::identity::Epoch;
 
 /// What the judge found.
 ///

@@ -11,8 +11,13 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{ClientLog, ClusterSettings, Deadline, Failure, Isolation, NewTopicPlan, native, retire, within};
-use crate::Topic;
+use super::client_log::ClientLog;
+use super::cluster_settings::{ClusterSettings, Isolation};
+use super::failure::Failure;
+use super::native;
+use super::new_topic::NewTopicPlan;
+use super::watchdog::{Deadline, retire, within};
+use crate::feed::identity::Topic;
 
 /// How long a cluster may take to answer at all: who is not there is asked again by the relay.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

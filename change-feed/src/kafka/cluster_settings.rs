@@ -6,7 +6,7 @@ use std::fmt;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// What every client of a feed shares: bootstrap servers, and the user's own settings.
 ///

@@ -6,7 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use rdkafka::mocking::MockCluster;
 
-use crate::{FeedName, KafkaPublisher, PublishError};
+use super::publisher::publisher::KafkaPublisher;
+use crate::feed::identity::FeedName;
+use crate::publisher::PublishError;
 
 /// A broker that speaks the Kafka protocol, for development and demonstrations: librdkafka's mock
 /// cluster, in this process, on loopback.

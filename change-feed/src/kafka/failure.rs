@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::ClientLog;
-use crate::PublishError;
+use super::client_log::ClientLog;
+use crate::publisher::PublishError;
 
 /// What Kafka answered to a call that failed: what was being done, the code, and words.
 #[derive(Debug)]

@@ -15,7 +15,8 @@ use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::{Deadline, Failure};
+use super::failure::Failure;
+use super::watchdog::Deadline;
 
 /// The pause before a call that librdkafka calls retriable is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// When a call gives up.
 #[derive(Debug, Clone, Copy)]

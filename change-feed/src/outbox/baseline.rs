@@ -43,16 +43,16 @@ impl Baseline {
         self
     }
 
-    pub(super) fn event_type(&self) -> &str {
+    pub(crate) fn event_type(&self) -> &str {
         &self.event_type
     }
 
-    pub(super) fn payload(&self) -> Option<&str> {
+    pub(crate) fn payload(&self) -> Option<&str> {
         self.payload_sql.as_deref()
     }
 
     #[cfg(feature = "postgres")]
-    pub(super) fn batch(&self) -> i64 {
+    pub(crate) fn batch(&self) -> i64 {
         i64::from(self.batch_rows)
     }
 }

@@ -49,7 +49,7 @@ pub enum GuardError {
 
 impl GuardError {
     /// Sorts the database's answer by the caller's next move.
-    pub(super) fn from_database(guard: &Guard, error: sqlx::Error) -> Self {
+    pub(crate) fn from_database(guard: &Guard, error: sqlx::Error) -> Self {
         match violated_constraint(&error) {
             Some(constraint) if constraint == guard.constraint(Rule::IsFinal) => {
                 Self::Final { constraint, source: error }

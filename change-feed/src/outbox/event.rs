@@ -108,7 +108,7 @@ pub struct Row<'a> {
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl<P: serde::Serialize + ?Sized> Event<'_, P> {
-    pub(super) fn row(&self) -> Result<Row<'_>, serde_json::Error> {
+    pub(crate) fn row(&self) -> Result<Row<'_>, serde_json::Error> {
         Ok(Row {
             id: self.id,
             key: &self.key,

@@ -3,8 +3,8 @@
 use super::dialect::Dialect;
 use super::key::KeyType;
 use super::sql;
-use super::sql::postgres::Committed;
 use super::table::Outbox;
+use crate::postgres::guard_sql::Committed;
 
 /// The largest payload that the database accepts unless told otherwise: below the 1 MB that Kafka's brokers accept, with
 /// room for key and headers.
@@ -209,8 +209,8 @@ impl Guard {
     /// The first part of the script: the outbox table alone.
     pub fn outbox_sql(&self, dialect: Dialect) -> String {
         match dialect {
-            Dialect::Postgres => sql::postgres::outbox(self),
-            Dialect::Sqlite => sql::sqlite::outbox(self),
+            Dialect::Postgres => crate::postgres::guard_sql::outbox(self),
+            Dialect::Sqlite => crate::sqlite::guard_sql::outbox(self),
         }
     }
 
@@ -218,18 +218,18 @@ impl Guard {
     pub fn rules_sql(&self, dialect: Dialect) -> String {
         match dialect {
             Dialect::Postgres => {
-                let rules = sql::postgres::rules(self, Committed::HasEvent);
-                format!("{rules}\n{}", sql::postgres::version_key(self))
+                let rules = crate::postgres::guard_sql::rules(self, Committed::HasEvent);
+                format!("{rules}\n{}", crate::postgres::guard_sql::version_key(self))
             }
-            Dialect::Sqlite => sql::sqlite::rules(self),
+            Dialect::Sqlite => crate::sqlite::guard_sql::rules(self),
         }
     }
 
     /// The script that takes the rules away again. Tables, their rows and the outbox stay.
     pub fn remove_sql(&self, dialect: Dialect) -> String {
         match dialect {
-            Dialect::Postgres => sql::postgres::remove(self),
-            Dialect::Sqlite => sql::sqlite::remove(self),
+            Dialect::Postgres => crate::postgres::guard_sql::remove(self),
+            Dialect::Sqlite => crate::sqlite::guard_sql::remove(self),
         }
     }
 

@@ -45,26 +45,28 @@
 //! changes return (`with step as (update … returning …), change as (insert … select … from step returning …) insert into
 //! … select … from step join change …`; where a change touches several rows, join it as `(select count(*) from change)`).
 
-mod dialect;
-mod event;
-mod guard;
-mod key;
-mod rule;
-mod sql;
-mod table;
+pub(crate) mod dialect;
+pub(crate) mod event;
+pub(crate) mod guard;
+pub(crate) mod key;
+pub(crate) mod rule;
+pub(crate) mod sql;
+pub(crate) mod table;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod baseline;
+pub(crate) mod baseline;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod connection;
+pub(crate) mod connection;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod error;
-#[cfg(feature = "postgres")]
-mod find;
+pub(crate) mod error;
+#[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
+pub(crate) mod event_types;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod installation;
+pub(crate) mod installation;
+#[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
+pub(crate) mod pace;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod transaction;
+pub(crate) mod transaction;
 
 pub use dialect::Dialect;
 pub use event::Event;
@@ -79,3 +81,5 @@ pub use baseline::Baseline;
 pub use connection::GuardConnection;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use error::{GuardError, violated_constraint};
+#[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
+pub use pace::Wake;

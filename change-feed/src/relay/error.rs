@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use crate::{EventId, Mismatch, NoRoute, Position};
+use crate::feed::change::EventId;
+use crate::feed::identity::Mismatch;
+use crate::feed::position::Position;
+use crate::feed::router::NoRoute;
 
 /// Why a relay ended, by what its owner does next.
 ///

@@ -42,21 +42,21 @@
 //! | debug | a part was published through a position |
 //! | trace | a run was captured; a part goes to the publisher; a position was acknowledged |
 
-mod error;
-mod options;
-mod pace;
-mod pump;
-mod queue;
-mod rejections;
-mod retries;
-mod run;
-mod session;
-mod setback;
-mod status;
+pub(crate) mod error;
+pub(crate) mod options;
+pub(crate) mod pace;
+pub(crate) mod pump;
+pub(crate) mod queue;
+pub(crate) mod rejections;
+mod relay;
+pub(crate) mod retries;
+pub(crate) mod session;
+pub(crate) mod setback;
+pub(crate) mod status;
 
 pub use error::RelayError;
 pub use options::{OnRejected, RelayOptions};
-pub use run::{Relay, Stopped};
+pub use relay::{Relay, Stopped};
 pub use status::{RelayHandle, RelayState, RelayStatus};
 
 /// The target of the relay's log.

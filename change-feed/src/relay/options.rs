@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct RelayOptions {
     /// No part has more envelopes (0 is taken as 1). 10,000 by default.
     pub max_part_envelopes: usize,
-    /// No part is larger, by [`Envelope::size_bytes`](crate::Envelope::size_bytes), unless it is
+    /// No part is larger, by [`Envelope::size_bytes`](crate::feed::envelope::Envelope::size_bytes), unless it is
     /// one envelope. 8 MiB by default.
     pub max_part_bytes: usize,
     /// Nothing more is captured while this much is captured and not published. One run of the
@@ -53,13 +53,13 @@ impl Default for RelayOptions {
     }
 }
 
-/// What happens to an envelope that the publisher [rejects](crate::PublishError::Rejected).
+/// What happens to an envelope that the publisher [rejects](crate::publisher::PublishError::Rejected).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRejected {
-    /// Its [withheld stub](crate::Envelope::withheld) takes its place: order and versions stay, the
+    /// Its [withheld stub](crate::feed::envelope::Envelope::withheld) takes its place: order and versions stay, the
     /// data stays in the source, and consumers see that it is missing and why.
     #[default]
     Withhold,
-    /// The relay ends with [`RelayError::Rejected`](crate::RelayError::Rejected).
+    /// The relay ends with [`RelayError::Rejected`](crate::relay::error::RelayError::Rejected).
     Stop,
 }

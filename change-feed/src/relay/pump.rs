@@ -9,16 +9,22 @@ use tokio::task::consume_budget;
 use tokio::time::sleep;
 use tracing::{debug, info, trace, warn};
 
+use super::LOG;
+use super::error::RelayError;
+use super::options::OnRejected;
 use super::queue::{FormedPart, Queue};
-use super::run::Memory;
+use super::relay::Memory;
+use super::relay::Relay;
 use super::session::Beginning;
 use super::setback::{Setback, chain};
 use super::status::RelayState;
-use super::{LOG, OnRejected, Relay, RelayError};
+use crate::feed::identity::{Checkpoint, FeedIdentity};
+use crate::feed::part::{Changes, End, Part};
+use crate::feed::position::Position;
+use crate::feed::router::NoRoute;
 use crate::publisher::Rejection;
-use crate::{
-    Changes, Checkpoint, End, FeedIdentity, NoRoute, Part, Position, PublishError, Publisher, Source, SourceError,
-};
+use crate::publisher::{PublishError, Publisher};
+use crate::source::{Source, SourceError};
 
 /// Moves parts until a shutdown or a setback.
 pub(super) struct Pump<'a, S, P> {

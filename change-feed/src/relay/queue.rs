@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::RelayOptions;
-use crate::{End, Envelope};
+use super::options::RelayOptions;
+use crate::feed::envelope::Envelope;
+use crate::feed::part::End;
 
 /// Envelopes that will be published together.
 #[derive(Debug, PartialEq)]
@@ -122,8 +123,11 @@ impl FormedPart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{MemoryDatabase, MemoryEvent};
-    use crate::{Epoch, Position, Router};
+    use crate::feed::identity::Epoch;
+    use crate::feed::position::Position;
+    use crate::feed::router::Router;
+    use crate::memory::database::MemoryDatabase;
+    use crate::memory::event::MemoryEvent;
 
     fn queue(max_part_envelopes: usize) -> Queue {
         Queue::new(&RelayOptions { max_part_envelopes, ..RelayOptions::default() })

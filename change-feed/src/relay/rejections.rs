@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::{Envelope, EventId, Position};
+use crate::feed::change::EventId;
+use crate::feed::envelope::Envelope;
+use crate::feed::position::Position;
 
 /// Remembers why envelopes were rejected, from the rejection until a complete end has passed them.
 #[derive(Debug, Default)]
@@ -75,8 +77,9 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::MemoryDatabase;
-    use crate::{Epoch, Router};
+    use crate::feed::identity::Epoch;
+    use crate::feed::router::Router;
+    use crate::memory::database::MemoryDatabase;
 
     #[test]
     fn a_rejection_is_forgotten_when_a_complete_end_has_passed_its_stub() {

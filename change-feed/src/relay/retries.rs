@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::RelayOptions;
+use super::options::RelayOptions;
 
 /// Counts the failures since the last success.
 #[derive(Debug)]

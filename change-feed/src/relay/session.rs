@@ -2,13 +2,18 @@
 
 use tracing::info;
 
-use super::run::Memory;
+use super::LOG;
+use super::error::RelayError;
+use super::relay::Memory;
+use super::relay::Relay;
 use super::setback::Setback;
 use super::status::RelayState;
-use super::{LOG, Relay, RelayError};
+use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch, Side};
+use crate::feed::position::Position;
+use crate::publisher::Publisher;
 use crate::publisher::{KeptPosition, Resume, Resumed};
 use crate::source::Elected;
-use crate::{Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch, Position, Publisher, Side, Source};
+use crate::source::Source;
 
 /// Where a session begins.
 #[derive(Debug)]

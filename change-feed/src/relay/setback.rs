@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use super::RelayError;
-use crate::{PublishError, SourceError};
+use super::error::RelayError;
+use crate::publisher::PublishError;
+use crate::source::SourceError;
 
 /// What ends a session, by what the relay does next.
 #[derive(Debug)]

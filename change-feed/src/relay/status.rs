@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::retries::Retry;
-use crate::Position;
+use crate::feed::position::Position;
 
 /// What a relay is doing and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use change_feed::publisher::{KeptPosition, MemoryBroker, MemoryPublisher, PublishError, Rejection, Resume, Resumed};
+use change_feed::memory::{MemoryBroker, MemoryPublisher};
+use change_feed::publisher::{KeptPosition, PublishError, Rejection, Resume, Resumed};
 use change_feed::{
     Change, Checkpoint, End, Envelope, EventId, EventRecord, FeedName, Part, Position, Publisher, Router,
 };

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use change_feed::source::{Elected, MemoryDatabase, MemorySource, Source, SourceError};
+use change_feed::memory::{MemoryDatabase, MemorySource};
+use change_feed::source::{Elected, Source, SourceError};
 use change_feed::{Change, Changes, Checkpoint, Content, End, EventId, EventRecord, FeedName, Position};
 use tokio::sync::Notify;
 

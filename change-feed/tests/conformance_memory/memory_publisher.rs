@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use change_feed::conformance::HarnessError;
 use change_feed::conformance::publisher::{Capabilities, Destination, PublisherHarness, SeenRecord};
-use change_feed::publisher::{MemoryBroker, MemoryPublisher, PublishError, Resume, Resumed};
+use change_feed::memory::{MemoryBroker, MemoryPublisher};
+use change_feed::publisher::{PublishError, Resume, Resumed};
 use change_feed::{FeedName, Part, Publisher, SourceIdentity};
 
 use crate::broken_publishers::{Flaw, Flawed};

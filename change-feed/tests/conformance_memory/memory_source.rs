@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use change_feed::conformance::HarnessError;
 use change_feed::conformance::source::{Capabilities, Database, NewEvent, SourceHarness, Writer};
-use change_feed::source::{MemoryDatabase, MemorySource, Source};
+use change_feed::memory::{MemoryDatabase, MemorySource};
+use change_feed::source::Source;
 use change_feed::{EventRecord, FeedName};
 
 use crate::broken_sources::{Defect, Defective, SharedByDefects};

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use change_feed::EventId;
-use change_feed::consumer::{KafkaReader, KafkaReaderBuilder, ReaderError, ReceivedEvent};
+use change_feed::consumer::ReceivedEvent;
+use change_feed::kafka::{KafkaReader, KafkaReaderBuilder, ReaderError};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use change_feed::consumer::{KafkaReader, ReaderError};
+use change_feed::kafka::{KafkaReader, ReaderError};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use change_feed::feed::{BeforeImage, Cell, Column, Row, RowChange, Table};
 use change_feed::publisher::Resume;
-use change_feed::row::{BeforeImage, Cell, Column, Row, RowChange, Table};
 use change_feed::{
     Checkpoint, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName, KafkaPublisher, Part, Position,
     PublishError, Publisher, PublisherIdentity, SourceIdentity, TransactionPlace,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use change_feed::publisher::{KafkaPublisherBuilder, KeptPosition, Resume, Resumed};
+use change_feed::kafka::KafkaPublisherBuilder;
+use change_feed::publisher::{KeptPosition, Resume, Resumed};
 use change_feed::{
     Checkpoint, Epoch, FeedIdentity, FeedName, KafkaPublisher, Position, PublishError, Publisher, PublisherIdentity,
     SourceIdentity,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use change_feed::feed::{BeforeImage, Cell, Column, Row, RowChange, Table};
 use change_feed::publisher::Resumed;
-use change_feed::row::{BeforeImage, Cell, Column, Row, RowChange, Table};
 use change_feed::{
     End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, Part, Position, PublishError, Publisher, TransactionPlace,
 };

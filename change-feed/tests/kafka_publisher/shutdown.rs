@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use change_feed::KafkaPublisher;
-use change_feed::consumer::{KafkaReader, ReaderError};
+use change_feed::kafka::{KafkaReader, ReaderError};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;

@@ -1,7 +1,8 @@
 //! Rows that are gone, in a topic that is compacted.
 
 use change_feed::KafkaPublisher;
-use change_feed::consumer::{KafkaReader, ReaderError, RecordProblem};
+use change_feed::consumer::RecordProblem;
+use change_feed::kafka::{KafkaReader, ReaderError};
 
 use crate::cluster::{Place, brokers, read_committed};
 use crate::parts::Run;

@@ -110,7 +110,7 @@ fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 /// The events of these keys in order, each the next version of its key.
-pub(crate) fn envelopes(database: &change_feed::source::MemoryDatabase, keys: &[&str]) -> Vec<Envelope> {
+pub(crate) fn envelopes(database: &change_feed::memory::MemoryDatabase, keys: &[&str]) -> Vec<Envelope> {
     let before = database.changes().len();
     database.commit(keys.iter().copied());
     let router = Router::to_topic("any");

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use broker::{TIMEOUT, Topic, brokers, envelopes};
 use change_feed::EventId;
-use change_feed::consumer::{Admission, KafkaReader, ReaderError, Received, RecordProblem};
+use change_feed::consumer::{Admission, RecordProblem};
 use change_feed::judge::{Delivery, Expected, History, Judge};
-use change_feed::source::MemoryDatabase;
+use change_feed::kafka::{KafkaReader, ReaderError, Received};
+use change_feed::memory::MemoryDatabase;
 use futures::StreamExt as _;
 
 async fn in_time<T>(what: impl Future<Output = T>) -> T {

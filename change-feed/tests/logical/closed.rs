@@ -1,7 +1,7 @@
 //! What a source refuses, and what it says then.
 
 use change_feed::outbox::Outbox;
-use change_feed::source::logical::LogicalSourceBuilder;
+use change_feed::postgres::log::LogicalSourceBuilder;
 use change_feed::{LogicalSource, Mismatch, Position, Source, SourceError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
@@ -101,8 +101,8 @@ async fn a_slot_of_another_database_is_refused() {
 
 #[tokio::test]
 async fn a_slot_that_another_program_reads_is_refused_after_a_while_and_named() {
-    use change_feed::source::logical::Lsn;
-    use change_feed::source::logical::replication::{ReplicationConnection, StartOptions};
+    use postgres_replication::Lsn;
+    use postgres_replication::{ReplicationConnection, StartOptions};
 
     let (world, position) = with_position().await;
     let other = ReplicationConnection::connect(&world.url().parse().expect("a URL")).await.expect("a connection");

@@ -1,6 +1,6 @@
 //! Rows of captured tables.
 
-use change_feed::row::{BeforeImage, Cell, Operation, Row, RowChange};
+use change_feed::feed::{BeforeImage, Cell, Operation, Row, RowChange};
 use change_feed::{Change, Content, Position, Source};
 
 use crate::world::{World, changes, end, event, outbox, read, started};

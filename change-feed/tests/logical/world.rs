@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use change_feed::outbox::Outbox;
-use change_feed::source::logical::LogicalSourceBuilder;
+use change_feed::postgres::log::LogicalSourceBuilder;
 use change_feed::{
     Change, Changes, Checkpoint, Content, Epoch, EventRecord, FeedIdentity, FeedName, LogicalSource, Position,
     PublisherIdentity, Source, SourceError,

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use change_feed::publisher::{KeptPosition, NdjsonPublisher, Resume, Resumed};
+use change_feed::ndjson::NdjsonPublisher;
+use change_feed::publisher::{KeptPosition, Resume, Resumed};
 use change_feed::{
     Change, Checkpoint, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName, Part, Position,
     PublishError, Publisher, PublisherIdentity, Router, SourceIdentity,

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use change_feed::publisher::{KeptPosition, NdjsonPublisher};
-use change_feed::source::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::memory::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::ndjson::NdjsonPublisher;
+use change_feed::publisher::KeptPosition;
 use change_feed::{FeedName, Mismatch, PublishError, Relay, RelayError, RelayState, Router, SourceIdentity};
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use change_feed::PublishError;
-use change_feed::publisher::NdjsonPublisher;
+use change_feed::ndjson::NdjsonPublisher;
 
 use crate::feed::{Feed, assert_holds};
 

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use change_feed::PublishError;
-use change_feed::publisher::{KeptPosition, NdjsonPublisher};
+use change_feed::ndjson::NdjsonPublisher;
+use change_feed::publisher::KeptPosition;
 
 use crate::feed::{Feed, numbers};
 

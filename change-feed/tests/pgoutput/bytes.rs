@@ -1,7 +1,7 @@
 //! Bytes that no server sent.
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::pgoutput::{Begin, Column, Commit, Message, Relation, ReplicaIdentity, Timestamp};
+use postgres_replication::Lsn;
+use postgres_replication::pgoutput::{Begin, Column, Commit, Message, Relation, ReplicaIdentity, Timestamp};
 use proptest::prelude::*;
 
 use crate::sent::{Old, Row, Sent, SentDatum};

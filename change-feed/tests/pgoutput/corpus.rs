@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use change_feed::row::{Cell, InvalidRow, Row};
-use change_feed::source::logical::pgoutput::{Datum, DecodeError, Message, OldTuple, Tuple};
+use change_feed::feed::{Cell, InvalidRow, Row};
+use postgres_replication::pgoutput::{Datum, DecodeError, Message, OldTuple, Tuple};
 
 use crate::sent::Sent;
 use crate::sketch::Sketcher;

@@ -1,6 +1,6 @@
 //! What is not a message, and how it is said.
 
-use change_feed::source::logical::pgoutput::{DecodeError, Message, MessageKind};
+use postgres_replication::pgoutput::{DecodeError, Message, MessageKind};
 
 fn refusal(bytes: &[u8]) -> String {
     Message::decode(bytes).expect_err("no message").to_string()

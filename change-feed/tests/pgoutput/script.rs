@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::pgoutput::Message;
 use chrono::{DateTime, Utc};
+use postgres_replication::Lsn;
+use postgres_replication::pgoutput::Message;
 
 use crate::corpus;
 use crate::server::Server;

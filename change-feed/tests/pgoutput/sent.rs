@@ -1,7 +1,7 @@
 //! An encoder: a message as a server would send it. The fuzz target `pgoutput` uses it too.
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::pgoutput::{
+use postgres_replication::Lsn;
+use postgres_replication::pgoutput::{
     Begin, Commit, Datum, LogicalMessage, Message, OldTuple, Origin, Relation, ReplicaIdentity, Tuple, Type,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use change_feed::source::logical::pgoutput::{Datum, Message, OldTuple, Relation, Tuple};
+use postgres_replication::pgoutput::{Datum, Message, OldTuple, Relation, Tuple};
 
 /// Names of the relations that were met.
 #[derive(Default)]

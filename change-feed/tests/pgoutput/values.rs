@@ -1,7 +1,7 @@
 //! The value of every common type, from the server's log to Rust and to JSON, beside the server's own `to_jsonb`.
 
-use change_feed::source::logical::pgoutput::{Column, Datum, Message};
-use change_feed::value::{Value, write_json};
+use change_feed::postgres::value::{Value, write_json};
+use postgres_replication::pgoutput::{Column, Datum, Message};
 
 use crate::server::Server;
 
@@ -16,7 +16,7 @@ const TYPES: &str = "
 enum Oracle {
     /// The same.
     Agrees,
-    /// This, by a difference that the module `change_feed::value` documents.
+    /// This, by a difference that the module `change_feed::postgres::value` documents.
     Differs(&'static str),
 }
 

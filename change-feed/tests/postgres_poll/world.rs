@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use change_feed::outbox::Outbox;
-use change_feed::source::postgres_poll::PostgresPollSourceBuilder;
+use change_feed::postgres::poll::PostgresPollSourceBuilder;
 use change_feed::{Change, Changes, Content, FeedName, Position, PostgresPollSource, Source, SourceError};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};

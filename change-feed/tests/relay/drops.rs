@@ -13,7 +13,7 @@ use crate::world::{World, quick, within};
 /// A loaded world and a relay that yields at every step and makes small parts.
 fn world_and_relay(
     delivery: Delivery,
-) -> (World, Relay<Scripted<change_feed::source::MemorySource>, Scripted<change_feed::publisher::MemoryPublisher>>) {
+) -> (World, Relay<Scripted<change_feed::memory::MemorySource>, Scripted<change_feed::memory::MemoryPublisher>>) {
     let world = World::loaded();
     let script = Script::new();
     let source = Scripted::new(world.source(), &script);

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use change_feed::judge::Delivery;
-use change_feed::publisher::{MemoryPublisher, Resume, Resumed};
+use change_feed::memory::MemoryPublisher;
+use change_feed::publisher::{Resume, Resumed};
 use change_feed::{Part, PublishError, Publisher, RelayError, RelayOptions, RelayState};
 
 use crate::scripted::{Fault, Script, Scripted};

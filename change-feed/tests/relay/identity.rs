@@ -5,8 +5,10 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use change_feed::judge::Delivery;
-use change_feed::publisher::{KeptPosition, MemoryBroker, Resume, Resumed};
-use change_feed::source::{Elected, MemoryDatabase};
+use change_feed::memory::MemoryBroker;
+use change_feed::memory::MemoryDatabase;
+use change_feed::publisher::{KeptPosition, Resume, Resumed};
+use change_feed::source::Elected;
 use change_feed::{
     Changes, Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch, Part, Position, PublishError, Publisher, RelayError,
     Side, Source, SourceError,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use change_feed::judge::Delivery;
-use change_feed::publisher::MemoryPublisher;
+use change_feed::memory::MemoryPublisher;
 use change_feed::{RelayOptions, RelayState};
 
 use crate::scripted::{Script, Scripted};

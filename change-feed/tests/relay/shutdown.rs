@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use change_feed::judge::Delivery;
-use change_feed::source::{Elected, MemorySource};
+use change_feed::memory::MemorySource;
+use change_feed::source::Elected;
 use change_feed::{Changes, Checkpoint, End, Position, RelayOptions, RelayState, Source, SourceError};
 
 use crate::scripted::{Fault, Script, Scripted};

@@ -1,7 +1,7 @@
 //! One active relay, and one that stands by.
 
 use change_feed::judge::Delivery;
-use change_feed::publisher::MemoryPublisher;
+use change_feed::memory::MemoryPublisher;
 use change_feed::{RelayError, RelayState};
 
 use crate::scripted::{Fault, Script, Scripted};
@@ -169,7 +169,7 @@ async fn what_ends_with_the_process_is_published_from_the_origin_and_acknowledge
     assert_eq!(script.count("acknowledge"), 0);
     assert_eq!(world.database.checkpoint(&world.feed), None);
     // The next process has an empty broker, and gets everything.
-    let next = World { broker: change_feed::publisher::MemoryBroker::new(), ..world };
+    let next = World { broker: change_feed::memory::MemoryBroker::new(), ..world };
     let relay = next.relay(next.source(), MemoryPublisher::ephemeral(&next.broker, &next.feed));
     next.run(relay).await.expect("nothing is compared");
     next.assert_clean(Delivery::ExactlyOnce, "ephemeral, another process");

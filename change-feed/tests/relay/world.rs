@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use change_feed::judge::{Delivery, Expected, FindingKind, History, Judge, Observed, Verdict};
-use change_feed::publisher::{MemoryBroker, MemoryPublisher};
-use change_feed::source::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::memory::{MemoryBroker, MemoryPublisher};
+use change_feed::memory::{MemoryDatabase, MemoryEvent, MemorySource};
 use change_feed::{Content, FeedName, Position, Publisher, Relay, RelayError, RelayOptions, Router, Source, Stopped};
 
 pub(crate) const TOPIC: &str = "orders.events";
@@ -118,7 +118,7 @@ impl World {
     /// What every key's versions look like in the topic.
     pub(crate) fn published_keys(&self) -> Vec<String> {
         let records = self.broker.records(TOPIC);
-        let shown = |record: &change_feed::publisher::MemoryRecord| {
+        let shown = |record: &change_feed::memory::MemoryRecord| {
             let version = record.envelope.version().expect("an event");
             format!("{}{version}", record.envelope.key())
         };

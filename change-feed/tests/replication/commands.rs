@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::replication::{
-    NewSlot, ReplicationConnection, ReplicationError, SlotSnapshot, StartOptions,
-};
+use postgres_replication::Lsn;
+use postgres_replication::{NewSlot, ReplicationConnection, ReplicationError, SlotSnapshot, StartOptions};
 
 use crate::database::{Database, PUBLICATION, execute};
 

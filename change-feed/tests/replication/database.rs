@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::replication::{
+use postgres_replication::Lsn;
+use postgres_replication::{
     ConnectOptions, Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions, XLogData,
 };
 use sqlx::postgres::PgConnection;

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::replication::{
-    Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions,
-};
+use postgres_replication::Lsn;
+use postgres_replication::{Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions};
 
 use crate::database::{Database, PATIENCE, PUBLICATION, Read};
 use crate::instance::{Frozen, Instance};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::replication::{Frame, ReplicationConnection, ReplicationError, StartOptions};
 use futures::FutureExt as _;
+use postgres_replication::Lsn;
+use postgres_replication::{Frame, ReplicationConnection, ReplicationError, StartOptions};
 
 use crate::database::{Database, PATIENCE, PUBLICATION, Read};
 

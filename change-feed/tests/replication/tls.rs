@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use change_feed::source::logical::Lsn;
-use change_feed::source::logical::replication::{ReplicationConnection, ReplicationError, StartOptions};
+use postgres_replication::Lsn;
+use postgres_replication::{ReplicationConnection, ReplicationError, StartOptions};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;

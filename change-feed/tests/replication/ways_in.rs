@@ -1,8 +1,8 @@
 //! How a role is let in, over TCP without TLS and over a Unix socket.
 
 use change_feed::FeedName;
-use change_feed::source::LogicalSource;
-use change_feed::source::logical::replication::{ConnectOptions, ReplicationConnection, ReplicationError};
+use change_feed::postgres::log::LogicalSource;
+use postgres_replication::{ConnectOptions, ReplicationConnection, ReplicationError};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use change_feed::outbox::{Event, Guard};
-use change_feed::source::sqlite::SqliteOutboxSourceBuilder;
+use change_feed::sqlite::SqliteOutboxSourceBuilder;
 use change_feed::{
     Change, Changes, Checkpoint, Content, Epoch, FeedIdentity, FeedName, Position, PublisherIdentity, Source,
     SourceError, SourceIdentity, SqliteOutboxSource,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use change_feed::source::{MemoryDatabase, MemoryEvent, MemorySource};
+use change_feed::memory::{MemoryDatabase, MemoryEvent, MemorySource};
 use change_feed::{FeedName, Relay, Router};
 use tokio::net::TcpListener;
 

@@ -1,6 +1,6 @@
 //! The storefront on PostgreSQL's log, and what it chooses at its first start.
 
-use change_feed::source::postgres_checkpoint;
+use change_feed::postgres::postgres_checkpoint;
 use change_feed::{FeedName, LogicalSource};
 use sqlx::ConnectOptions as _;
 

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use change_feed::EventId;
-use change_feed::consumer::{KafkaReader, Received};
 use change_feed::judge::{Delivery, Expected, History, Judge, Verdict};
+use change_feed::kafka::{KafkaReader, Received};
 
 use crate::program::{PATIENCE, Start};
 

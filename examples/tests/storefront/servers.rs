@@ -30,7 +30,7 @@ async fn on_postgresql_and_kafka_it_does_the_same() {
     assert!(types.contains(&"order.scheduled.v1"), "{types:?}");
     assert!(records.iter().all(|record| record.admission == Admission::New));
     assert!(records.iter().all(|record| record.event.transaction().is_some()), "PostgreSQL names its transactions");
-    let partitions = change_feed::consumer::KafkaReader::builder(&required("KAFKA_BROKERS"), place.topic.as_str());
+    let partitions = change_feed::kafka::KafkaReader::builder(&required("KAFKA_BROKERS"), place.topic.as_str());
     assert_eq!(partitions.open().await.expect("the topic").offsets().len(), 12);
     let ended = program.terminated().await;
     assert_eq!(ended.code(), Some(0), "{ended:#?}");

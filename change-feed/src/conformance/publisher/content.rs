@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::driver::{Batch, Driver, named};
 use super::harness::{PublisherHarness, SeenRecord};
 use crate::conformance::rule::{Fault, broken, must};
-use crate::{Content, Envelope, EventId, TransactionPlace};
+use crate::feed::change::{Content, EventId, TransactionPlace};
+use crate::feed::envelope::Envelope;
 
 pub(super) async fn content_unchanged(harness: &dyn PublisherHarness) -> Result<(), Fault> {
     let driver = Driver::open(harness).await?;

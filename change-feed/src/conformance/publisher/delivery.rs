@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::driver::{Batch, Driver, named, times};
 use super::harness::{PublisherHarness, SeenRecord};
-use crate::Envelope;
 use crate::conformance::rule::{Fault, broken, must};
+use crate::feed::envelope::Envelope;
 
 /// Keys in an order in which each comes several times, at varying distances.
 fn keys(count: usize) -> Vec<&'static str> {

@@ -12,12 +12,17 @@ use uuid::Uuid;
 
 use super::harness::{Destination, PublisherHarness, SeenRecord};
 use crate::conformance::rule::{Fault, broken};
+use crate::feed::change::{Change, EventId, EventRecord};
+use crate::feed::envelope::Envelope;
+use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, SourceIdentity};
+use crate::feed::part::{End, Part};
+use crate::feed::position::Position;
+use crate::feed::router::Router;
+use crate::feed::row::{Cell, Row};
+use crate::feed::row_change::{BeforeImage, RowChange};
+use crate::feed::table::{Column, Table};
 use crate::publisher::{KeptPosition, Resume};
-use crate::row::{BeforeImage, Cell, Column, Row, RowChange, Table};
-use crate::{
-    Change, Checkpoint, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName, Part, Position,
-    PublishError, Publisher, Router, SourceIdentity,
-};
+use crate::publisher::{PublishError, Publisher};
 
 /// A destination and the feed that publishes to it.
 pub(super) struct Driver {

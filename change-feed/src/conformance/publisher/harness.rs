@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::conformance::HarnessError;
-use crate::publisher::MemoryRecord;
-use crate::{FeedName, Publisher};
+use crate::conformance::rule::HarnessError;
+use crate::feed::identity::FeedName;
+use crate::memory::log::MemoryRecord;
+use crate::publisher::Publisher;
 
 /// How the suite makes publishers of one kind, and what it may expect of them.
 #[async_trait]

@@ -6,8 +6,9 @@ use super::delivery::{in_order, none_twice};
 use super::driver::{Batch, Driver, Resumed, named, times, unexpected};
 use super::harness::PublisherHarness;
 use crate::conformance::rule::{DROPS, Fault, broken};
+use crate::feed::envelope::Envelope;
 use crate::publisher::KeptPosition;
-use crate::{Envelope, PublishError};
+use crate::publisher::PublishError;
 
 /// How long a destination may take to come back.
 const REVIVAL_LIMIT: Duration = Duration::from_secs(60);

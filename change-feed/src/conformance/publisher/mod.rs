@@ -1,4 +1,4 @@
-//! The contract of [`Publisher`](crate::Publisher), rule by rule.
+//! The contract of [`Publisher`](crate::publisher::Publisher), rule by rule.
 //!
 //! | rule | what is checked | applies to |
 //! | --- | --- | --- |
@@ -21,15 +21,15 @@
 //! | `lost-answer-is-no-duplicate` | the broker goes away and comes back: an error, `resume`, and again; as for a dropped `publish` | can be made unavailable |
 //! | `feeds-are-separate` | feeds that share a destination don't disturb each other | shared by feeds |
 
-mod content;
-mod delivery;
-mod driver;
-mod harness;
-mod interruption;
-mod position;
-mod rejection;
-mod rules;
-mod visibility;
+pub(crate) mod content;
+pub(crate) mod delivery;
+pub(crate) mod driver;
+pub(crate) mod harness;
+pub(crate) mod interruption;
+pub(crate) mod position;
+pub(crate) mod rejection;
+pub(crate) mod rules;
+pub(crate) mod visibility;
 
 pub use harness::{Capabilities, Destination, PublisherHarness, SeenRecord};
 pub use rules::run;

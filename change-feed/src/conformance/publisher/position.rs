@@ -3,8 +3,9 @@
 use super::driver::{Driver, Resumed};
 use super::harness::PublisherHarness;
 use crate::conformance::rule::{Fault, broken, must};
+use crate::feed::identity::Checkpoint;
+use crate::feed::position::Position;
 use crate::publisher::KeptPosition;
-use crate::{Checkpoint, Position};
 
 pub(super) async fn resume_answers_last_position(harness: &dyn PublisherHarness) -> Result<(), Fault> {
     let keeps = harness.capabilities().keeps_position;

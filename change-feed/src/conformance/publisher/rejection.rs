@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::driver::{Batch, Driver, Resumed, named, times};
 use super::harness::PublisherHarness;
-use crate::conformance::HarnessError;
+use crate::conformance::rule::HarnessError;
 use crate::conformance::rule::{Fault, broken, must};
+use crate::feed::envelope::Envelope;
+use crate::publisher::PublishError;
 use crate::publisher::Rejection;
-use crate::{Envelope, PublishError};
 
 /// The indexes of the envelopes that can't be published.
 const UNPUBLISHABLE: [usize; 2] = [2, 5];

@@ -3,9 +3,10 @@
 use super::harness::{Capabilities, PublisherHarness};
 use super::{content, delivery, interruption, position, rejection, visibility};
 use crate::conformance::report::Report;
-use crate::conformance::rule::{self, Check};
+use crate::conformance::rule;
+use crate::conformance::rule::Check;
 
-/// Checks every rule of [`Publisher`](crate::Publisher)'s contract that applies.
+/// Checks every rule of [`Publisher`](crate::publisher::Publisher)'s contract that applies.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::conformance::rule::{self, Check};
 /// use async_trait::async_trait;
 /// use change_feed::conformance::publisher::{Capabilities, Destination, PublisherHarness, SeenRecord};
 /// use change_feed::conformance::{HarnessError, NotConforming, publisher};
-/// use change_feed::publisher::{MemoryBroker, MemoryPublisher};
+/// use change_feed::memory::{MemoryBroker, MemoryPublisher};
 /// use change_feed::{FeedName, Publisher};
 ///
 /// struct Memory;

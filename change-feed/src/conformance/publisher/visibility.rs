@@ -2,8 +2,8 @@
 
 use super::driver::{Batch, Driver, Resumed, named, times};
 use super::harness::PublisherHarness;
-use crate::PublishError;
 use crate::conformance::rule::{Fault, broken, must};
+use crate::publisher::PublishError;
 
 /// None of a batch is visible.
 async fn invisible(driver: &Driver, batch: &Batch, because: &str) -> Result<(), Fault> {

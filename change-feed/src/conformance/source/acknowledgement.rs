@@ -4,8 +4,10 @@ use super::capture::write;
 use super::driver::{Driver, Given};
 use super::harness::SourceHarness;
 use crate::conformance::rule::{Fault, must};
+use crate::feed::identity::{Checkpoint, Epoch};
+use crate::feed::position::Position;
 use crate::source::Elected;
-use crate::{Checkpoint, Epoch, Position, Source};
+use crate::source::Source;
 
 /// A driver, an elected source and three ends of it.
 async fn three_ends(harness: &dyn SourceHarness) -> Result<(Driver, Box<dyn Source>, Elected, [Position; 3]), Fault> {

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::driver::{Driver, Given, all_given, event_of, named};
 use super::harness::{NewEvent, SourceHarness};
 use crate::conformance::rule::{DROPS, Fault, broken, must};
+use crate::feed::change::{EventId, EventRecord};
+use crate::feed::position::Position;
 use crate::source::Source;
-use crate::{EventId, EventRecord, Position};
 
 /// Transactions of one to four events on few keys.
 pub(super) async fn write(driver: &mut Driver, transactions: usize) -> Result<(), Fault> {

@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::harness::{Database, NewEvent, SourceHarness, Writer};
 use crate::conformance::rule::{Fault, broken};
+use crate::feed::change::{Change, Content, EventId};
+use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, PublisherIdentity};
+use crate::feed::part::Changes;
+use crate::feed::position::Position;
 use crate::source::Elected;
-use crate::{
-    Change, Changes, Checkpoint, Content, Epoch, EventId, FeedIdentity, FeedName, Position, PublisherIdentity, Source,
-    SourceError,
-};
+use crate::source::{Source, SourceError};
 
 /// A database, its writers, and a feed of it.
 pub(super) struct Driver {
@@ -259,7 +260,7 @@ impl Given {
 }
 
 /// The event of a change that was given.
-pub(super) fn event_of(change: &Change) -> &crate::EventRecord {
+pub(super) fn event_of(change: &Change) -> &crate::feed::change::EventRecord {
     match &change.content {
         Content::Event(event) => event,
         Content::Row(_) => unreachable!("nothing else gets into what was given"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::capture::write;
 use super::driver::{Driver, all_given, unexpected};
 use super::harness::SourceHarness;
-use crate::Position;
 use crate::conformance::rule::{Fault, broken, must};
+use crate::feed::position::Position;
 
 /// How long a second source is watched waiting.
 const WATCH: Duration = Duration::from_millis(300);

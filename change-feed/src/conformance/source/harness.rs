@@ -5,8 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::conformance::HarnessError;
-use crate::{EventId, FeedName, Source};
+use crate::conformance::rule::HarnessError;
+use crate::feed::change::EventId;
+use crate::feed::identity::FeedName;
+use crate::source::Source;
 
 /// How the suite makes sources of one kind, and what it may expect of them.
 #[async_trait]

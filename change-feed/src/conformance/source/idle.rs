@@ -6,7 +6,8 @@ use super::capture::write;
 use super::driver::{Driver, Given, all_given, unexpected};
 use super::harness::SourceHarness;
 use crate::conformance::rule::{Fault, broken, must};
-use crate::{Epoch, Position};
+use crate::feed::identity::Epoch;
+use crate::feed::position::Position;
 
 /// How often something is acknowledged while the database rests.
 const ACKNOWLEDGEMENTS: usize = 8;

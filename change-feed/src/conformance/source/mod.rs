@@ -1,4 +1,4 @@
-//! The contract of [`Source`](crate::Source), rule by rule.
+//! The contract of [`Source`](crate::source::Source), rule by rule.
 //!
 //! | rule | what is checked | applies to |
 //! | --- | --- | --- |
@@ -26,15 +26,15 @@
 //! | `position-past-the-end-is-refused` | a start past the end of the database fails closed | where it can be seen |
 //! | `feeds-are-separate` | two feeds of one database have elections and checkpoints of their own | all |
 
-mod acknowledgement;
-mod capture;
-mod driver;
-mod election;
-mod harness;
-mod idle;
-mod restart;
-mod rules;
-mod transactions;
+pub(crate) mod acknowledgement;
+pub(crate) mod capture;
+pub(crate) mod driver;
+pub(crate) mod election;
+pub(crate) mod harness;
+pub(crate) mod idle;
+pub(crate) mod restart;
+pub(crate) mod rules;
+pub(crate) mod transactions;
 
 pub use harness::{Capabilities, Database, NewEvent, SourceHarness, Writer};
 pub use rules::run;

@@ -4,7 +4,8 @@ use super::capture::write;
 use super::driver::{Driver, Given, all_given, named};
 use super::harness::{NewEvent, SourceHarness};
 use crate::conformance::rule::{Fault, broken, must};
-use crate::{Position, SourceError};
+use crate::feed::position::Position;
+use crate::source::SourceError;
 
 /// At most so many of the ends are started from.
 const STARTS: usize = 8;

@@ -3,9 +3,10 @@
 use super::harness::{Capabilities, SourceHarness};
 use super::{acknowledgement, capture, election, idle, restart, transactions};
 use crate::conformance::report::Report;
-use crate::conformance::rule::{self, Check};
+use crate::conformance::rule;
+use crate::conformance::rule::Check;
 
-/// Checks every rule of [`Source`](crate::Source)'s contract that applies.
+/// Checks every rule of [`Source`](crate::source::Source)'s contract that applies.
 ///
 /// ```no_run
 /// use change_feed::conformance::source::{self, SourceHarness};

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::driver::{Driver, Given, event_of};
 use super::harness::SourceHarness;
 use crate::conformance::rule::{Fault, broken, must};
-use crate::{EventId, Position, TransactionPlace};
+use crate::feed::change::{EventId, TransactionPlace};
+use crate::feed::position::Position;
 
 /// The number of events in the largest transaction, unless the source claims less.
 const LARGE: usize = 1_200;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use change_feed::EventId;
-use change_feed::consumer::{KafkaReader, ReaderError};
+use change_feed::kafka::{KafkaReader, ReaderError};
 use tokio::task::JoinHandle;
 
 use crate::crash::assignment::{Capture, Mode};

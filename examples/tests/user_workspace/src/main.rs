@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use change_feed::outbox::{Event, Guard};
-use change_feed::publisher::KafkaPublisher;
+use change_feed::kafka::KafkaPublisher;
 use change_feed::{FeedName, LogicalSource, Relay, RelayError, Router};
 use order_domain::{Currency, CustomerId, Money, NewItem, NewOrder, Quantity, Sku};
 use order_store::{OrderStore, PostgresOrderStore, Refusal, Request, StoreError};

@@ -1,0 +1,56 @@
+//! PostgreSQL's streaming replication protocol, as far as logical decoding needs it.
+//!
+//! ```text
+//!  ConnectOptions ──connect──▶ ReplicationConnection ──start──▶ ReplicationStream ──next──▶ Frame
+//!   URL, limits                 slots, queries                   ▲       │ Confirmer::confirm
+//!                                                                └ feedback (a task of its own) ──▶ server
+//! ```
+//!
+//! A [`ReplicationConnection`] makes, drops and starts slots and answers plain queries. Once started
+//! it is a [`ReplicationStream`]: frames come as slices of the buffer that the socket was read into, and
+//! what the caller has made durable goes back to the server from a task of its own, also while nobody
+//! takes frames. Nothing is read ahead of the caller but that one buffer.
+//!
+//! The formats are those of *Frontend/Backend Protocol* in PostgreSQL's documentation, sections
+//! *Message Flow*, *Streaming Replication Protocol* and *SASL Authentication*; releases 14 to 18.
+
+mod authentication;
+mod cancellation;
+mod connection;
+mod environment;
+mod error;
+mod feedback;
+mod frame;
+mod incoming;
+mod lsn;
+mod options;
+mod password;
+mod pauses;
+pub mod pgoutput;
+mod quoting;
+mod rows;
+mod server_error;
+mod session;
+mod silence;
+mod slot;
+mod socket;
+mod stream;
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+mod tls_mode;
+mod url;
+#[cfg(target_os = "linux")]
+mod window;
+
+pub use connection::{ReplicationConnection, System};
+pub use error::ReplicationError;
+pub use feedback::Confirmer;
+pub use frame::{Frame, Keepalive, XLogData};
+pub use lsn::{InvalidLsn, Lsn};
+pub use options::ConnectOptions;
+pub use rows::Rows;
+pub use server_error::ServerError;
+pub use slot::{CreatedSlot, NewSlot, SlotSnapshot};
+pub use stream::{ReplicationStream, StartOptions};
+pub use tls_mode::{ChannelBinding, SslMode};

@@ -1,0 +1,153 @@
+//! The way to the server: TCP, a Unix socket, TLS over TCP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use crate::error::ReplicationError;
+use crate::options::{ConnectOptions, Host};
+use crate::pauses::Pause;
+use crate::tcp::Tcp;
+#[cfg(feature = "tls")]
+use crate::tls;
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
+
+/// The way to the server.
+pub(super) enum Socket {
+    /// Over the network, unprotected.
+    Tcp(Tcp),
+    /// On this machine.
+    #[cfg(unix)]
+    Unix(UnixStream),
+    /// Over the network, encrypted.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
+}
+
+impl Socket {
+    /// Connects, with TLS first if asked for and `sslmode` doesn't do without.
+    pub(super) async fn connect(options: &ConnectOptions, with_tls: bool) -> Result<Self, ReplicationError> {
+        match &options.host {
+            #[cfg(unix)]
+            Host::Socket(folder) => {
+                let file = Host::socket_file(folder, options.port);
+                let connected = UnixStream::connect(&file).await;
+                let what = || format!("connecting to {} failed", file.display());
+                connected.map(Self::Unix).map_err(|error| ReplicationError::lost(what(), error))
+            }
+            #[cfg(not(unix))]
+            Host::Socket(_) => Err(ReplicationError::unusable("there are no Unix sockets on this system")),
+            Host::Network(name, address) => {
+                let stream = match address {
+                    Some(address) => Tcp::connect([SocketAddr::new(*address, options.port)], name).await?,
+                    None => {
+                        let found = tokio::net::lookup_host((name.as_str(), options.port)).await;
+                        let what = || format!("looking up the host {name} failed");
+                        Tcp::connect(found.map_err(|error| ReplicationError::lost(what(), error))?, name).await?
+                    }
+                };
+                match with_tls {
+                    true => Self::encrypt(stream, name, options).await,
+                    false => Ok(Self::Tcp(stream)),
+                }
+            }
+        }
+    }
+
+    /// Whether nobody but the server reads what is sent.
+    pub(super) fn is_private(&self) -> bool {
+        !matches!(self, Self::Tcp(_))
+    }
+
+    /// How a busy stream pauses before a read. Much can wait in a connection over the network; a Unix socket holds a hundred
+    /// small messages, and a longer pause would be the server's as well.
+    pub(super) fn pause(&self) -> Pause {
+        match self {
+            Self::Tcp(_) => Pause::Millisecond,
+            #[cfg(unix)]
+            Self::Unix(_) => Pause::Moment,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Pause::Millisecond,
+        }
+    }
+
+    /// The hash of the server's certificate that a password exchange is bound to (RFC 5929, tls-server-end-point).
+    pub(super) fn certificate_hash(&self) -> Option<Vec<u8>> {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => tls::certificate_hash(stream),
+            _ => None,
+        }
+    }
+
+    /// Asks for TLS as *SSL Session Encryption* in *Message Flow* says. The answer is read as one byte and no more: what
+    /// somebody may have put after it in the clear never passes for the server's.
+    async fn encrypt(mut stream: Tcp, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
+        if !cfg!(feature = "tls") {
+            return Err(ReplicationError::tls("this program is built without the feature `tls`"));
+        }
+        let asking = |error| ReplicationError::lost("asking the server for TLS failed", error);
+        let mut request = BytesMut::new();
+        frontend::ssl_request(&mut request);
+        stream.write_all(&request).await.map_err(asking)?;
+        match stream.read_u8().await.map_err(asking)? {
+            b'S' => Self::handshake(stream, host, options).await,
+            b'N' if options.tls.mode.is_demanded() => Err(ReplicationError::tls("the server doesn't offer it")),
+            b'N' => Ok(Self::Tcp(stream)),
+            b'E' => Err(ReplicationError::Transient { what: "the server is too busy to answer".into(), source: None }),
+            _ => Err(ReplicationError::protocol("no answer to the request for TLS; is this PostgreSQL?")),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    async fn handshake(stream: Tcp, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
+        tls::handshake(stream, host, &options.tls).await.map(|stream| Self::Tls(Box::new(stream)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn handshake(_: Tcp, _: &str, _: &ConnectOptions) -> Result<Self, ReplicationError> {
+        Err(ReplicationError::tls("this program is built without the feature `tls`"))
+    }
+}
+
+/// Calls the same method of whichever way it is.
+macro_rules! each {
+    ($socket:expr, $way:ident => $call:expr) => {
+        match $socket {
+            Socket::Tcp($way) => $call,
+            #[cfg(unix)]
+            Socket::Unix($way) => $call,
+            #[cfg(feature = "tls")]
+            Socket::Tls($way) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    #[inline]
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), way => Pin::new(way).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), way => Pin::new(way).poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), way => Pin::new(way).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), way => Pin::new(way).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,46 @@
+//! An event as a CloudEvent in Kafka's binary content mode: attributes as headers, the payload as it is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::header::Headers;
+use crate::feed::change::EventRecord;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct CloudEvent {
+    pub(super) source: Arc<str>,
+    pub(super) event: EventRecord,
+}
+
+impl CloudEvent {
+    pub(super) fn withhold(&mut self) {
+        self.event.payload = Bytes::new();
+        self.event.traceparent = None;
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        /// Fifteen headers with their names and values, measured on a typical order event.
+        const HEADERS_BYTES: usize = 420;
+        let EventRecord { payload, key, event_type, traceparent, .. } = &self.event;
+        let traceparent = traceparent.as_ref().map_or(0, |text| text.len());
+        payload.len() + key.len() + event_type.len() + traceparent + HEADERS_BYTES
+    }
+
+    pub(super) fn write_attributes(&self, headers: &mut Headers<'_>, has_data: bool) {
+        let EventRecord { event_id, key, version, event_type, occurred_at, traceparent, .. } = &self.event;
+        headers.write("ce_specversion", "1.0");
+        headers.show("ce_id", event_id);
+        headers.write("ce_type", event_type);
+        headers.write("ce_source", &self.source);
+        headers.write("ce_subject", key);
+        headers.time("ce_time", *occurred_at);
+        if has_data {
+            headers.write("content-type", "application/json");
+        }
+        if let Some(traceparent) = traceparent {
+            headers.write("traceparent", traceparent);
+        }
+        headers.show("feed_version", version);
+    }
+}

@@ -1,0 +1,115 @@
+//! The scripts, one generator for each database. What they share is here: the names, written once.
+
+use super::dialect::{Dialect, identifier, literal};
+use super::guard::{Children, Guard};
+use super::key::KeyType;
+use super::rule::Rule;
+use super::table::qualified;
+
+/// The names of a guard as they stand in a statement.
+pub(crate) struct Names {
+    pub(crate) table: String,
+    pub(crate) outbox: String,
+    pub(crate) key: String,
+    pub(crate) version: String,
+    pub(crate) final_states: Vec<(String, String)>,
+}
+
+impl Names {
+    pub(crate) fn new(guard: &Guard, dialect: Dialect) -> Self {
+        let final_states = guard.final_states().iter();
+        Self {
+            table: qualified(dialect, guard.schema_name(), guard.table_name()),
+            outbox: qualified(dialect, guard.schema_name(), guard.outbox_name()),
+            key: identifier(guard.key_column()),
+            version: identifier(guard.version_column()),
+            final_states: final_states.map(|(column, value)| (identifier(column), literal(value))).collect(),
+        }
+    }
+
+    /// "This row is in a final state", or nothing where there is no such state.
+    pub(crate) fn is_final(&self, row: &str, equals: &str) -> Option<String> {
+        let states = self.final_states.iter().map(|(column, value)| format!("{row}.{column} {equals} {value}"));
+        let condition = states.collect::<Vec<_>>().join(" or ");
+        (!condition.is_empty()).then_some(condition)
+    }
+}
+
+impl Guard {
+    /// The name of something that is made for a table, as it stands in a statement.
+    pub(crate) fn named(&self, table: &str, rest: &str) -> String {
+        identifier(&self.name_of(table, rest))
+    }
+
+    /// A function or a sequence, which live in a schema.
+    pub(crate) fn object(&self, table: &str, rest: &str) -> String {
+        qualified(Dialect::Postgres, self.schema_name(), &self.name_of(table, rest))
+    }
+
+    /// A constraint where it is declared.
+    pub(crate) fn declared(&self, rule: Rule<'_>) -> String {
+        identifier(&self.constraint(rule))
+    }
+}
+
+impl Children {
+    pub(crate) fn qualified(&self, guard: &Guard, dialect: Dialect) -> String {
+        qualified(dialect, guard.schema_name(), &self.table)
+    }
+}
+
+/// The bounds of an outbox's columns, one CHECK each, as lines of its `create table`.
+pub(crate) fn bounds(guard: &Guard, payload_bytes: &str, is_time: &str) -> String {
+    let key = identifier(guard.key_column());
+    let mut checks = vec![
+        (Rule::VersionIsPositive, "version > 0".to_owned()),
+        (Rule::EventTypeLength, "length(event_type) between 1 and 200".to_owned()),
+        (Rule::TraceparentLength, "length(traceparent) <= 512".to_owned()),
+        (Rule::OccurredAtIsTime, is_time.to_owned()),
+        (Rule::PayloadSize, format!("{payload_bytes} <= {}", guard.payload_limit())),
+    ];
+    if guard.kind_of_key() == KeyType::Text {
+        checks.push((Rule::KeyLength, format!("length({key}) between 1 and 255")));
+    }
+    let lines = checks.iter().map(|(rule, check)| format!("    constraint {} check ({check})", guard.declared(*rule)));
+    lines.collect::<Vec<_>>().join(",\n")
+}
+
+/// The foreign key from a version to its event, as a clause.
+pub(crate) fn version_key(guard: &Guard, dialect: Dialect) -> String {
+    let Names { outbox, key, version, .. } = Names::new(guard, dialect);
+    let name = guard.declared(Rule::VersionHasEvent);
+    format!(
+        "constraint {name} foreign key ({key}, {version})\n    references {outbox} ({key}, version) deferrable initially deferred"
+    )
+}
+
+/// Says what the rule says, in words for whoever meets the refusal.
+pub(crate) fn message(rule: Rule<'_>) -> &'static str {
+    match rule {
+        Rule::VersionStartsAtOne => "a new row starts at version 1",
+        Rule::VersionStepsByOne => "the version steps up by exactly 1",
+        Rule::VersionHasEvent => "the present version has no event",
+        Rule::IsFinal => "it is in its final state: neither it nor what belongs to it changes any more",
+        Rule::KeyIsFixed => "the key never changes",
+        Rule::IsNeverDeleted => "it is never deleted, replaced or inserted again",
+        Rule::ChangesInsideAStep | Rule::ChildrenChangeInsideAStep(_) => {
+            "changes stand between the step of the version and its event"
+        }
+        Rule::ChildrenHaveAggregate(_) => "what it belongs to does not exist",
+        Rule::ChildrenAreNeverReplaced(_) => "it is never replaced or truncated",
+        Rule::ChildrenLimit(_) => "what it belongs to has as many as it may",
+        Rule::AtPresentVersion => "an event is inserted at the present version, by the transaction that stepped it",
+        Rule::OnePerVersion => "this version has its event",
+        Rule::EventIdIsUnique => "this event id is taken",
+        Rule::SequenceMovesOn => "the sequence number is the database's to give, and above all earlier ones",
+        Rule::IsImmutable => "an event never changes and never goes",
+        Rule::PayloadSize => "the payload is over the limit",
+        Rule::PayloadIsJson => "the payload is not JSON",
+        Rule::VersionIsPositive => "a version is at least 1",
+        Rule::EventTypeLength => "an event type has 1 to 200 characters",
+        Rule::TraceparentLength => "a trace context has at most 512 characters",
+        Rule::KeyLength => "a key has 1 to 255 characters",
+        Rule::OccurredAtIsTime => "an event's time is a time",
+    }
+}

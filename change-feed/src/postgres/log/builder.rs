@@ -1,0 +1,192 @@
+//! What a source is given before it connects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::assembler::Limits;
+use super::captures::{Captures, TableName};
+use super::setup::{Setup, judge};
+use super::source::LogicalSource;
+use crate::feed::identity::FeedName;
+use crate::outbox::table::Outbox;
+use crate::postgres::server::Server;
+use crate::source::SourceError;
+use postgres_replication::ConnectOptions;
+
+const RUN_CHANGES_MAX: usize = 2_000;
+const RUN_BYTES_MAX: usize = 1 << 20;
+const TRANSACTION_ROWS_MAX: u64 = 5_000_000;
+const TRANSACTION_DURATION_MAX_MS: u64 = 30_000;
+const ANSWER_TIMEOUT_MS: u64 = 15_000;
+
+/// What a [`LogicalSource`] is given before it connects.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LogicalSourceBuilder {
+    database_url: String,
+    feed: FeedName,
+    captures: Captures,
+    /// The first name that is none.
+    malformed_table: Option<String>,
+    publication: String,
+    slot: String,
+    creates: bool,
+    failover: bool,
+    limits: Limits,
+    answer_timeout: Duration,
+}
+
+impl LogicalSourceBuilder {
+    pub(super) fn new(database_url: &str, feed: &FeedName) -> Self {
+        Self {
+            database_url: database_url.to_owned(),
+            feed: feed.clone(),
+            captures: Captures::default(),
+            malformed_table: None,
+            publication: feed.to_string(),
+            slot: feed.to_string(),
+            creates: false,
+            failover: false,
+            limits: Limits {
+                run_changes: RUN_CHANGES_MAX,
+                run_bytes: RUN_BYTES_MAX,
+                transaction_changes: TRANSACTION_ROWS_MAX,
+                transaction_duration: Duration::from_millis(TRANSACTION_DURATION_MAX_MS),
+            },
+            answer_timeout: Duration::from_millis(ANSWER_TIMEOUT_MS),
+        }
+    }
+
+    /// An outbox to capture: each row that is inserted is an event. Its updates and deletes, which prune it or erase personal
+    /// data, are none. May be called for several.
+    pub fn outbox(mut self, outbox: Outbox) -> Self {
+        self.captures.outboxes.push(outbox);
+        self
+    }
+
+    /// Tables whose rows to capture, as `schema.table` (or `table`, in the schema `public`): not quoted. May be called again for
+    /// more. A table that is added to a feed later is captured from then on.
+    pub fn tables<T: AsRef<str>>(mut self, tables: impl IntoIterator<Item = T>) -> Self {
+        for text in tables {
+            match TableName::parse(text.as_ref()) {
+                Some(table) => self.captures.tables.push(table),
+                None => self.malformed_table = Some(text.as_ref().to_owned()),
+            }
+        }
+        self
+    }
+
+    /// Captures the messages of this prefix as events: `select pg_logical_emit_message(true, 'prefix', '{…}')` is an outbox without
+    /// a table. What it says is a JSON object with the members `event_id` (a UUID), `key`, `version` (1, 2, 3 …), `event_type`,
+    /// `payload` (any JSON), and perhaps `occurred_at` (RFC 3339; else the time of the commit) and `traceparent`.
+    ///
+    /// The database keeps no rule about them, and forgets them with its log: a feed can't begin with the messages of yesterday. One
+    /// that is malformed stops the feed. One that is not transactional is ignored with a warning, since its transaction may roll back.
+    pub fn messages(mut self, prefix: impl Into<Arc<str>>) -> Self {
+        self.captures.messages = Some(prefix.into());
+        self
+    }
+
+    /// The publication; the feed's name unless set.
+    pub fn publication(mut self, name: impl Into<String>) -> Self {
+        self.publication = name.into();
+        self
+    }
+
+    /// The replication slot; the feed's name unless set. Each feed has its own.
+    pub fn slot(mut self, name: impl Into<String>) -> Self {
+        self.slot = name.into();
+        self
+    }
+
+    /// Whether to make the publication, to add to it the tables that it lacks (of one that the feed has made itself), and to make the
+    /// slot of a feed that is new; not unless set. It takes a role that owns the tables and may create in the database.
+    ///
+    /// The slot of a feed that has a position is never made anew: what was written meanwhile would be missing.
+    pub fn create(mut self, creates: bool) -> Self {
+        self.creates = creates;
+        self
+    }
+
+    /// Whether a slot that is made is to survive a fail-over (PostgreSQL 17 and later, where the standbys synchronize slots); not
+    /// unless set.
+    pub fn failover(mut self, failover: bool) -> Self {
+        self.failover = failover;
+        self
+    }
+
+    /// The most changes of one transaction that pass whole; 5,000,000 unless set, at least 1. A larger transaction is given in parts, each
+    /// complete at its own position; the last change of each part but the last says which part it ends.
+    ///
+    /// While a transaction is published to Kafka in one piece, `read_committed` readers of its partitions wait for its end.
+    pub fn max_transaction_rows(mut self, rows: u64) -> Self {
+        self.limits.transaction_changes = rows.max(1);
+        self
+    }
+
+    /// How long one transaction is given in one piece; 30 s unless set. It is split then like one of too many rows.
+    ///
+    /// The publisher must be able to keep a transaction open for longer than this: a transaction that is aborted for its age comes again
+    /// and is aborted again.
+    pub fn max_transaction_duration(mut self, duration: Duration) -> Self {
+        self.limits.transaction_duration = duration;
+        self
+    }
+
+    /// The most changes in one run; 2,000 unless set, at least 1.
+    pub fn max_run_rows(mut self, rows: usize) -> Self {
+        self.limits.run_changes = rows.max(1);
+        self
+    }
+
+    /// The bytes that end a run; 1 MiB unless set. With it the source's memory is bounded: about twice this, and one change more.
+    pub fn max_run_bytes(mut self, bytes: usize) -> Self {
+        self.limits.run_bytes = bytes.max(1);
+        self
+    }
+
+    /// How long the server may take to answer before it counts as dead; 15 s unless set.
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
+    }
+
+    /// Connects once to check that the server, the tables and the publication are as the feed needs them, and to
+    /// [make](Self::create) what is missing: what commits after `connect` has answered is then in the feed. A slot that is
+    /// there is looked at when the election is won.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Closed`] for what is not set up as it must be, with the remedy; [`SourceError::Fatal`] for a malformed URL or
+    /// a server that doesn't let the role in; [`SourceError::Transient`] while the server is away.
+    pub async fn connect(self) -> Result<LogicalSource, SourceError> {
+        if let Some(table) = self.malformed_table {
+            return Err(SourceError::fatal(format!("{table:?} names no table"), "name it as schema.table"));
+        }
+        if self.captures.is_empty() {
+            return Err(SourceError::fatal(
+                "nothing is to be captured",
+                "call outbox(), tables() or messages() on the builder of the source",
+            ));
+        }
+        let limits = self.limits;
+        LogicalSource::connect(self.setup()?, limits).await
+    }
+
+    pub(super) fn setup(self) -> Result<Setup, SourceError> {
+        let server = Server::new(&self.database_url, &self.feed, self.answer_timeout, "")?;
+        let replication: ConnectOptions = self.database_url.parse().map_err(judge)?;
+        let replication =
+            replication.application_name(Setup::application_name(&self.feed)).answer_limit(self.answer_timeout);
+        Ok(Setup {
+            server,
+            replication,
+            feed: self.feed,
+            captures: self.captures,
+            publication: self.publication,
+            slot: self.slot,
+            creates: self.creates,
+            failover: self.failover,
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! What a feed leaves behind on its server, taken away.
+
+use std::time::Duration;
+
+use super::builder::LogicalSourceBuilder;
+use super::facts::ServerFacts;
+use super::requirements::check_slot;
+use super::setup::Setup;
+use crate::postgres::{election, state};
+use crate::source::SourceError;
+
+/// Another relay of the feed would be seen within this time.
+const ELECTION_LIMIT_MS: u64 = 1_000;
+
+impl LogicalSourceBuilder {
+    /// Ends a feed for good: drops its slot, which else holds back the server's log for ever, its publication if the feed
+    /// [has made it](LogicalSourceBuilder::create), and what is stored of it. What is missing already is no error.
+    ///
+    /// A feed that is started under this name again is a new one: it begins with what is written then, and needs a new
+    /// topic.
+    ///
+    /// ```no_run
+    /// # async fn end() -> Result<(), Box<dyn std::error::Error>> {
+    /// use change_feed::{FeedName, LogicalSource};
+    ///
+    /// LogicalSource::builder("postgres://feed@localhost/store", &FeedName::new("orders")?).clean_up().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Transient`] while a relay of the feed is active, or the server is away; else those of
+    /// [`connect`](LogicalSourceBuilder::connect).
+    pub async fn clean_up(self) -> Result<(), SourceError> {
+        let setup = self.setup()?;
+        let Setup { server, feed, slot, .. } = &setup;
+        let mut connection = server.connect(None).await?;
+        let facts = ServerFacts::ask(server, &mut connection).await?;
+        let won = election::win(server, &mut connection, feed);
+        if tokio::time::timeout(Duration::from_millis(ELECTION_LIMIT_MS), won).await.is_err() {
+            return Err(SourceError::transient("a relay of this feed is active: stop it first"));
+        }
+        if let Some(found) = setup.slot_facts(&mut connection, &facts).await? {
+            check_slot(slot, &facts, &found)?;
+            let drop_slot = sqlx::query("select pg_drop_replication_slot($1)").bind(slot);
+            server.answer(drop_slot.execute(&mut connection)).await?;
+            tracing::info!(target: "change_feed::source", %feed, slot, "dropped the replication slot");
+        }
+        setup.drop_publication(&mut connection, &facts).await?;
+        state::forget(server, &mut connection, feed).await
+    }
+}

@@ -1,0 +1,102 @@
+//! What the log can hold that a feed can't give.
+
+use crate::feed::row::InvalidRow;
+use crate::source::SourceError;
+
+use postgres_replication::Lsn;
+use postgres_replication::pgoutput::DecodeError;
+use postgres_replication::pgoutput::TimestampOutOfRange;
+
+/// What the log can hold that a feed can't give. It names places and columns, and never a value.
+///
+/// None of them goes away when the same log is read again, so the feed stops: it would else lose a change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureFault {
+    /// The bytes are no message of pgoutput.
+    #[error("the message of pgoutput is not understood")]
+    Decode(#[from] DecodeError),
+    /// Messages came in an order in which pgoutput doesn't send them.
+    #[error("pgoutput sent {0}")]
+    Order(&'static str),
+    /// A time that no clock shows.
+    #[error("the time of a commit is none")]
+    Time(#[from] TimestampOutOfRange),
+    /// A row that has not the form of rows.
+    #[error("a row of {table} can't be read")]
+    Row {
+        /// The table.
+        table: String,
+        /// Why.
+        #[source]
+        source: InvalidRow,
+    },
+    /// An outbox has not the columns of one, or the publication leaves them out.
+    #[error("the outbox {outbox} comes without its column {column}")]
+    OutboxColumn {
+        /// The outbox.
+        outbox: String,
+        /// The column.
+        column: String,
+    },
+    /// A row of an outbox is no event.
+    #[error("the {column} of a row of the outbox {outbox} is not one, in the transaction that commits at {commit}")]
+    Event {
+        /// The outbox.
+        outbox: String,
+        /// The column.
+        column: &'static str,
+        /// The commit record of its transaction.
+        commit: Lsn,
+    },
+    /// A message that was written to be an event is none.
+    #[error("the message at {lsn} with the prefix {prefix:?} is no event: {what}")]
+    Message {
+        /// Where it stands.
+        lsn: Lsn,
+        /// Its prefix.
+        prefix: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The feed goes on within a transaction that it gives in parts, and captures other tables than it did.
+    #[error("the feed captures other tables now, and has given a part of the transaction that commits at {commit}")]
+    CapturesChanged {
+        /// The commit record of the transaction.
+        commit: Lsn,
+    },
+    /// Nothing tells the rows of a table apart.
+    #[error("{table} has no key: neither a primary key nor the index of a replica identity")]
+    NoKey {
+        /// The table.
+        table: String,
+    },
+}
+
+impl CaptureFault {
+    /// What somebody does about it.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Decode(_) | Self::Order(_) | Self::Time(_) | Self::Row { .. } => {
+                "use PostgreSQL 14 to 18 with its own plug-in pgoutput; if it is, report this as a fault of change-feed"
+            }
+            Self::OutboxColumn { .. } => {
+                "give the outbox the columns that change_feed::outbox::Guard makes, and publish it without a column list"
+            }
+            Self::Event { .. } | Self::Message { .. } => {
+                "mend its writer. The log keeps what is written: to go on past it, start a feed under a new name"
+            }
+            Self::CapturesChanged { .. } => {
+                "let the feed capture what it did until it is past that transaction, and change it then"
+            }
+            Self::NoKey { .. } => "give the table a primary key, or leave it out of the feed",
+        }
+    }
+}
+
+impl From<CaptureFault> for SourceError {
+    fn from(fault: CaptureFault) -> Self {
+        let (what, remedy) = (fault.to_string(), fault.remedy().to_owned());
+        Self::Fatal { what, remedy, source: std::error::Error::source(&fault).map(|cause| cause.to_string().into()) }
+    }
+}

@@ -1,0 +1,81 @@
+//! Messages that programs write into the log (`pg_logical_emit_message`), read as events.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::fault::CaptureFault;
+use crate::feed::change::{EventId, EventRecord};
+use postgres_replication::pgoutput::LogicalMessage;
+
+/// The messages of one prefix.
+#[derive(Debug)]
+pub(super) struct LogicalMessages {
+    prefix: Arc<str>,
+}
+
+/// What a message says. See [`LogicalSourceBuilder::messages`](super::LogicalSourceBuilder::messages).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said<'a> {
+    event_id: Uuid,
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    version: u64,
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    occurred_at: Option<DateTime<Utc>>,
+    #[serde(borrow)]
+    traceparent: Option<Cow<'a, str>>,
+}
+
+impl LogicalMessages {
+    pub(super) fn with_prefix(prefix: Arc<str>) -> Self {
+        Self { prefix }
+    }
+
+    /// Whether a message is one of these.
+    pub(super) fn has(&self, message: &LogicalMessage<'_>) -> bool {
+        *self.prefix == *message.prefix
+    }
+
+    /// The event that a message is. Its payload stays in `frame`, of which the message is a part.
+    pub(super) fn event(
+        &self,
+        message: &LogicalMessage<'_>,
+        frame: &Bytes,
+        committed_at: DateTime<Utc>,
+    ) -> Result<EventRecord, CaptureFault> {
+        let fault = |what: String| CaptureFault::Message { lsn: message.lsn, prefix: self.prefix.to_string(), what };
+        let said: Said<'_> = serde_json::from_slice(message.content).map_err(|error| fault(place_of(&error)))?;
+        if said.version == 0 {
+            return Err(fault("versions begin with 1".to_owned()));
+        }
+        Ok(EventRecord {
+            outbox: Arc::clone(&self.prefix),
+            event_id: EventId::new(said.event_id),
+            key: Arc::from(said.key),
+            version: said.version,
+            event_type: Arc::from(said.event_type),
+            payload: frame.slice_ref(said.payload.get().as_bytes()),
+            occurred_at: said.occurred_at.unwrap_or(committed_at),
+            traceparent: said.traceparent.map(Arc::from),
+        })
+    }
+}
+
+/// What serde says may repeat what the message says, so only the place is told.
+fn place_of(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "a member is missing, unknown or of another type",
+        _ => "it is not JSON",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}

@@ -1,0 +1,237 @@
+//! The stream of an elected source.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sqlx::Executor as _;
+use sqlx::postgres::PgConnection;
+
+use super::assembler::{Assembler, Limits, Start};
+use super::catalog_key::CatalogKey;
+use super::facts::{ServerFacts, TableFacts};
+use super::place::Place;
+use super::requirements::{left_before, place_in, unfit};
+use super::setup::{Setup, judge};
+use super::tables::Learned;
+use crate::feed::identity::Mismatch;
+use crate::feed::part::Changes;
+use crate::feed::position::Position;
+use crate::source::SourceError;
+use postgres_replication::Confirmer;
+use postgres_replication::Frame;
+use postgres_replication::ReplicationConnection;
+use postgres_replication::ReplicationError;
+use postgres_replication::{ReplicationStream, StartOptions};
+
+/// A slot that is in use by a predecessor of ours is waited for so long.
+const SLOT_LIMIT_MS: u64 = 15_000;
+/// A predecessor that ends by itself has done so by then.
+const SLOT_GRACE_MS: u64 = 500;
+/// How often it is looked whether the slot is free.
+const SLOT_INTERVAL_MS: u64 = 100;
+
+/// The stream of an elected source, and what has come of it.
+#[derive(Debug)]
+pub(super) struct Streaming {
+    stream: ReplicationStream,
+    assembler: Assembler,
+    /// Taken from the stream and not yet by the assembler: it describes a table whose key has to be asked for.
+    unknown: Option<(u32, Bytes)>,
+}
+
+/// What a stream came to.
+#[derive(Debug)]
+pub(super) enum Given {
+    Changes(Changes),
+    /// The assembler needs the key of the table with this object id.
+    NeedsKey(u32),
+}
+
+impl Streaming {
+    /// Starts behind `after`, if the slot still gives everything from there.
+    pub(super) async fn start(
+        setup: &Setup,
+        connection: &mut PgConnection,
+        limits: Limits,
+        after: &Position,
+    ) -> Result<Self, SourceError> {
+        let facts = ServerFacts::ask(&setup.server, connection).await?;
+        let slot = setup.slot_facts(connection, &facts).await?;
+        let place = place_in(&setup.slot, slot.as_ref(), &facts, after)?;
+        let mut replication = ReplicationConnection::connect(&setup.replication).await.map_err(judge)?;
+        if place.timeline != facts.timeline {
+            check_history(&mut replication, &facts, &place, after).await?;
+        }
+        let behind_bytes = facts.flushed.as_u64().saturating_sub(place.lsn.as_u64());
+        tracing::info!(
+            target: "change_feed::source", feed = %setup.feed, slot = setup.slot, from = %place.lsn, behind_bytes,
+            "streaming; so much of the log is to be read"
+        );
+        let options = StartOptions::new([setup.publication.clone()]).messages(setup.captures.messages.is_some());
+        let stream = free_slot(setup, connection, &facts, replication, place, &options).await?;
+        let tables = TableFacts::ask(&setup.server, connection, &setup.captures.published()).await?;
+        let tables = tables.into_iter().map(|table| (table.oid, table.name)).collect();
+        let start = Start {
+            tables,
+            place: Place { timeline: facts.timeline, ..place },
+            next_transaction: facts.next_transaction,
+        };
+        let mut assembler = Assembler::new(setup.captures.clone(), limits, start, Instant::now());
+        if after.is_origin() {
+            assembler.announce_start();
+        }
+        Ok(Self { stream, assembler, unknown: None })
+    }
+
+    pub(super) fn confirmer(&self) -> Confirmer {
+        self.stream.confirmer()
+    }
+
+    /// Waits for the next changes. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Given, SourceError> {
+        loop {
+            if let Some(oid) = self.gather()? {
+                return Ok(Given::NeedsKey(oid));
+            }
+            // What a run costs is shared by what is in it: one read alone may be a small part of a run.
+            if !self.assembler.is_full() && self.stream.read_on().await.map_err(judge)? {
+                continue;
+            }
+            let now = Instant::now();
+            if let Some(changes) = self.assembler.take().or_else(|| self.assembler.move_on(now)) {
+                return Ok(Given::Changes(changes));
+            }
+            let frame = match self.assembler.moves_at() {
+                None => self.stream.next().await,
+                Some(at) => tokio::select! {
+                    frame = self.stream.next() => frame,
+                    () = tokio::time::sleep_until(at.into()) => continue,
+                },
+            };
+            self.take(frame.map_err(judge)?, now)?;
+        }
+    }
+
+    /// Takes what has come, up to the size of a run. Gives the object id of a table whose key it needs to go on.
+    fn gather(&mut self) -> Result<Option<u32>, SourceError> {
+        let now = Instant::now();
+        while self.unknown.is_none() && !self.assembler.is_full() {
+            match self.stream.next_buffered().map_err(judge)? {
+                Some(frame) => self.take(frame, now)?,
+                None => break,
+            }
+        }
+        Ok(self.unknown.as_ref().map(|(oid, _)| *oid))
+    }
+
+    fn take(&mut self, frame: Frame, now: Instant) -> Result<(), SourceError> {
+        match frame {
+            Frame::Data(data) => {
+                if let Learned::NeedsKey(oid) = self.assembler.push(&data.data, now)? {
+                    self.unknown = Some((oid, data.data));
+                }
+            }
+            Frame::Keepalive(keepalive) => self.assembler.reached(keepalive.wal_end),
+        }
+        Ok(())
+    }
+
+    /// Gives the assembler the key that it needs.
+    pub(super) fn learn_key(&mut self, key: CatalogKey) -> Result<(), SourceError> {
+        if let Some((oid, frame)) = self.unknown.take() {
+            self.assembler.learn_key(oid, key);
+            // The key is known now, so there is nothing more to learn.
+            let _: Learned = self.assembler.push(&frame, Instant::now())?;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream, so that the slot is free.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.stream.close().await {
+            tracing::debug!(target: "change_feed::source", %error, "the stream ended without an answer");
+        }
+    }
+}
+
+/// The key of a table whose log marks every column as one.
+pub(super) async fn key_of(setup: &Setup, connection: &mut PgConnection, oid: u32) -> Result<CatalogKey, SourceError> {
+    TableFacts::key(&setup.server, connection, oid).await
+}
+
+/// The server is on another timeline than the feed was: was that one left before the feed's position?
+async fn check_history(
+    replication: &mut ReplicationConnection,
+    facts: &ServerFacts,
+    place: &Place,
+    after: &Position,
+) -> Result<(), SourceError> {
+    // The first timeline has no history, and no server goes back to an earlier one.
+    let has_history = facts.timeline > place.timeline;
+    let history = match has_history {
+        true => Some(replication.query(&format!("TIMELINE_HISTORY {}", facts.timeline)).await.map_err(judge)?),
+        false => None,
+    };
+    let history = history.as_ref().and_then(|rows| rows.get(0, "content"));
+    if left_before(history.unwrap_or_default(), place) {
+        let source_end = Place::between(facts.flushed, facts.timeline).position();
+        return Err(SourceError::Closed(Mismatch::SourceBehind { position: after.clone(), source_end }));
+    }
+    Ok(())
+}
+
+/// Starts the stream, and sees to it that a predecessor of ours lets go of the slot.
+///
+/// Whoever holds the election may end the server's process of an earlier relay of the same feed: that one is dead, frozen,
+/// or has just lost its election.
+async fn free_slot(
+    setup: &Setup,
+    connection: &mut PgConnection,
+    facts: &ServerFacts,
+    replication: ReplicationConnection,
+    place: Place,
+    options: &StartOptions,
+) -> Result<ReplicationStream, SourceError> {
+    let began = Instant::now();
+    let mut replication = Some(replication);
+    loop {
+        let ready = match replication.take() {
+            Some(ready) => ready,
+            None => ReplicationConnection::connect(&setup.replication).await.map_err(judge)?,
+        };
+        match ready.start(&setup.slot, place.lsn, options).await {
+            Ok(stream) => return Ok(stream),
+            Err(ReplicationError::SlotInUse(_)) => {}
+            Err(error) => return Err(judge(error)),
+        }
+        let slot = setup.slot_facts(connection, facts).await?;
+        if let Some((pid, name)) = slot.and_then(|slot| Some((slot.active_pid?, slot.active_name))) {
+            let ours = name.as_deref() == Some(&Setup::application_name(&setup.feed));
+            if began.elapsed() > Duration::from_millis(SLOT_LIMIT_MS) {
+                return Err(in_use(setup, pid, name.as_deref(), ours));
+            }
+            if ours && began.elapsed() > Duration::from_millis(SLOT_GRACE_MS) {
+                tracing::warn!(
+                    target: "change_feed::source", feed = %setup.feed, slot = setup.slot, pid,
+                    "an earlier relay of this feed still reads the slot; its connection is ended"
+                );
+                // Without the right to end it there is still its own time limit.
+                let end = sqlx::query("select pg_terminate_backend($1)").bind(pid);
+                let _ended = setup.server.answer(async { Ok(connection.execute(end).await) }).await?;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(SLOT_INTERVAL_MS)).await;
+    }
+}
+
+fn in_use(setup: &Setup, pid: i32, name: Option<&str>, ours: bool) -> SourceError {
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("unnamed");
+    let what = format!("the replication slot {:?} is in use by the server's process {pid} ({name})", setup.slot);
+    if ours {
+        return SourceError::transient(what);
+    }
+    unfit(
+        what,
+        "end that program, or give the feed a slot of its own: what others read from a slot is gone for the feed",
+    )
+}

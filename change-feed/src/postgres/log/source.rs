@@ -1,0 +1,396 @@
+//! The source: one elected stream, and what is called while it reads.
+
+use std::fmt;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use tokio::sync::{Mutex, watch};
+
+use super::assembler::Limits;
+use super::builder::LogicalSourceBuilder;
+use super::facts::ServerFacts;
+use super::place::Place;
+use super::requirements::place_in;
+use super::session::{Given, Streaming, key_of};
+use super::setup::Setup;
+use crate::feed::identity::{Checkpoint, FeedName, SourceIdentity};
+use crate::feed::part::Changes;
+use crate::feed::position::Position;
+use crate::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
+use crate::postgres::{election, state};
+use crate::source::SourceError;
+use crate::source::{Elected, Source};
+use postgres_replication::Confirmer;
+
+/// No relay is elected here.
+const NOT_ELECTED: i64 = 0;
+/// Acknowledgements are written no more often than this: each is a commit of its own.
+const ACKNOWLEDGE_INTERVAL_MS: u64 = 100;
+/// So many signs of life lie between two looks at the publication and the slot.
+const SIGNS_PER_CHECK: u32 = 5;
+
+/// Captures what committed from PostgreSQL's log, by logical decoding: see [the module](crate::postgres::log) for what it
+/// promises and needs.
+///
+/// ```no_run
+/// # async fn capture() -> Result<(), Box<dyn std::error::Error>> {
+/// use change_feed::outbox::Outbox;
+/// use change_feed::{FeedName, LogicalSource};
+///
+/// let feed = FeedName::new("orders")?;
+/// let source = LogicalSource::builder("postgres://feed@localhost/store", &feed)
+///     .outbox(Outbox::new("order_events", "order_id"))
+///     .tables(["public.customers"])
+///     .create(true)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct LogicalSource {
+    shared: Arc<Shared>,
+}
+
+/// What the source shares with the task that keeps its election alive.
+struct Shared {
+    setup: Setup,
+    limits: Limits,
+    /// The session that holds the election.
+    holding: Mutex<Option<Holding>>,
+    streaming: Mutex<Option<Streaming>>,
+    /// What is asked and written beside the stream. It is taken out while it is used: a call that is dropped leaves no half-sent
+    /// statement behind, only a connection to open again.
+    side: Mutex<Option<PgConnection>>,
+    acknowledging: Mutex<Option<Instant>>,
+    confirmer: StdMutex<Option<Confirmer>>,
+    /// The generation that this source was elected for.
+    generation: watch::Sender<i64>,
+    /// Why the election was given up, for whoever asks next.
+    failure: StdMutex<Option<SourceError>>,
+    /// The election was certainly held then.
+    held_at: StdMutex<Instant>,
+}
+
+struct Holding {
+    connection: PgConnection,
+    /// The server's process that holds the lock.
+    process: i32,
+    facts: ServerFacts,
+}
+
+impl LogicalSource {
+    /// The kind of source that the identity of its feeds names.
+    pub const KIND: &str = "postgres-logical";
+
+    /// A source for this feed, to be told what it captures.
+    ///
+    /// The URL is `postgres://user:password@host:port/database`; `host=/var/run/postgresql` in its query is a Unix socket. The
+    /// connection must reach the server itself: a pooler passes no replication.
+    pub fn builder(database_url: &str, feed: &FeedName) -> LogicalSourceBuilder {
+        LogicalSourceBuilder::new(database_url, feed)
+    }
+
+    pub(super) async fn connect(setup: Setup, limits: Limits) -> Result<Self, SourceError> {
+        let mut connection = setup.server.connect(None).await?;
+        let facts = setup.check(&mut connection).await?;
+        if setup.creates {
+            setup.make(&mut connection, &facts).await?;
+        }
+        let shared = Shared {
+            setup,
+            limits,
+            holding: Mutex::new(None),
+            streaming: Mutex::new(None),
+            side: Mutex::new(Some(connection)),
+            acknowledging: Mutex::new(None),
+            confirmer: StdMutex::new(None),
+            generation: watch::Sender::new(NOT_ELECTED),
+            failure: StdMutex::new(None),
+            held_at: StdMutex::new(Instant::now()),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for LogicalSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setup { feed, captures, publication, slot, .. } = &self.shared.setup;
+        f.debug_struct("LogicalSource")
+            .field("feed", feed)
+            .field("captures", captures)
+            .field("publication", publication)
+            .field("slot", slot)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Source for LogicalSource {
+    async fn elect(&self) -> Result<Elected, SourceError> {
+        let shared = &self.shared;
+        let held = *shared.generation.borrow();
+        if held != NOT_ELECTED && Arc::clone(shared).confirm(held).await.is_ok() {
+            let mut connection = shared.side().await?;
+            let checkpoint = state::checkpoint(&shared.setup.server, &mut connection, &shared.setup.feed).await?;
+            let identity = shared.identity().await.ok_or_else(not_elected)?;
+            shared.give_back(connection).await;
+            return Ok(Elected::new(identity, checkpoint).still_held());
+        }
+        shared.generation.send_replace(NOT_ELECTED);
+        *shared.holding.lock().await = None;
+        *lock(&shared.confirmer) = None;
+        let (holding, generation, checkpoint) = shared.win().await?;
+        let identity = shared.identity_at(&holding.facts);
+        // What an earlier election has left is no part of this one.
+        *shared.streaming.lock().await = None;
+        *shared.holding.lock().await = Some(holding);
+        *lock(&shared.failure) = None;
+        *lock(&shared.held_at) = Instant::now();
+        shared.generation.send_replace(generation);
+        tokio::spawn(keep_alive(Arc::downgrade(shared), generation));
+        Ok(Elected::new(identity, checkpoint))
+    }
+
+    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+        let shared = &self.shared;
+        if *shared.generation.borrow() == NOT_ELECTED {
+            return Err(shared.not_elected());
+        }
+        let mut streaming = shared.streaming.lock().await;
+        // The slot has one reader at a time.
+        if let Some(streaming) = streaming.take() {
+            streaming.close().await;
+        }
+        *lock(&shared.confirmer) = None;
+        let mut connection = shared.side().await?;
+        let started = Streaming::start(&shared.setup, &mut connection, shared.limits, after).await?;
+        shared.give_back(connection).await;
+        *lock(&shared.confirmer) = Some(started.confirmer());
+        *streaming = Some(started);
+        Ok(())
+    }
+
+    async fn next(&self) -> Result<Changes, SourceError> {
+        let shared = &self.shared;
+        let mut slot = shared.streaming.lock().await;
+        let mut elections = shared.generation.subscribe();
+        let generation = *elections.borrow_and_update();
+        if generation == NOT_ELECTED {
+            return Err(shared.not_elected());
+        }
+        let streaming =
+            slot.as_mut().ok_or_else(|| SourceError::transient("the source has not been started at a position"))?;
+        let given = loop {
+            let given = tokio::select! {
+                biased;
+                _ = elections.changed() => return Err(shared.not_elected()),
+                given = streaming.next() => given,
+            };
+            match given {
+                Ok(Given::Changes(changes)) => break changes,
+                Ok(Given::NeedsKey(oid)) => {
+                    let mut connection = shared.side().await?;
+                    let key = key_of(&shared.setup, &mut connection, oid).await?;
+                    shared.give_back(connection).await;
+                    streaming.learn_key(key)?;
+                }
+                Err(error) => {
+                    // A stream that broke gives nothing more, and one that can't be understood comes again.
+                    *slot = None;
+                    return Err(error);
+                }
+            }
+        };
+        // A process that was frozen may wake up with changes at hand that another relay has given meanwhile.
+        if lock(&shared.held_at).elapsed() > SILENCE_MAX / 2
+            && let Err(error) = Arc::clone(shared).confirm(generation).await
+        {
+            *slot = None;
+            return Err(error);
+        }
+        Ok(given)
+    }
+
+    async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
+        let shared = &self.shared;
+        let mut acknowledged_at = shared.acknowledging.lock().await;
+        if let Some(last) = *acknowledged_at {
+            tokio::time::sleep_until((last + Duration::from_millis(ACKNOWLEDGE_INTERVAL_MS)).into()).await;
+        }
+        let mine = *shared.generation.borrow();
+        if mine == NOT_ELECTED {
+            return Err(shared.not_elected());
+        }
+        let mut connection = shared.side().await?;
+        let stored = state::store(&shared.setup.server, &mut connection, mine, checkpoint, None).await?;
+        shared.give_back(connection).await;
+        *acknowledged_at = Some(Instant::now());
+        if !stored {
+            shared.lose(mine, None);
+            return Err(not_elected());
+        }
+        // Only now may the server forget it: the slot is never ahead of the table.
+        if let (Some(place), Some(confirmer)) = (Place::from_position(&checkpoint.position), &*lock(&shared.confirmer))
+        {
+            confirmer.confirm(place.lsn);
+        }
+        Ok(())
+    }
+
+    async fn release(&self) {
+        let shared = &self.shared;
+        // A `next` that waits sees it, and lets go of the stream.
+        shared.generation.send_replace(NOT_ELECTED);
+        let Setup { server, feed, .. } = &shared.setup;
+        if let Some(Holding { mut connection, .. }) = shared.holding.lock().await.take()
+            && let Err(error) = election::release(server, &mut connection, feed).await
+        {
+            // Closing the connection, next, gives the lock up as well.
+            tracing::debug!(target: "change_feed::source", %feed, %error, "released without an answer");
+        }
+        *lock(&shared.confirmer) = None;
+        if let Some(streaming) = shared.streaming.lock().await.take() {
+            streaming.close().await;
+        }
+        *shared.side.lock().await = None;
+    }
+}
+
+fn not_elected() -> SourceError {
+    SourceError::transient("this relay is not elected")
+}
+
+/// Nothing that is done under these locks can panic half way.
+fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Waits for the election, and makes what the feed needs.
+    async fn win(&self) -> Result<(Holding, i64, Option<Checkpoint>), SourceError> {
+        let Setup { server, feed, slot, .. } = &self.setup;
+        let mut connection = server.connect(Some(SILENCE_MAX)).await?;
+        let facts = self.setup.check(&mut connection).await?;
+        let process = election::win(server, &mut connection, feed).await?;
+        state::create(server, &mut connection).await?;
+        let captures = captures(slot);
+        let (generation, checkpoint) = state::begin_generation(server, &mut connection, feed, &captures).await?;
+        let slot = self.setup.check_again(&mut connection, &facts).await?;
+        if checkpoint.is_none() && slot.is_none() {
+            return Err(self.setup.no_slot());
+        }
+        Ok((Holding { connection, process, facts }, generation, checkpoint))
+    }
+
+    fn identity_at(&self, facts: &ServerFacts) -> SourceIdentity {
+        let system = format!("{}/{}", facts.system, facts.database_oid);
+        SourceIdentity::new(LogicalSource::KIND, system, captures(&self.setup.slot))
+    }
+
+    async fn identity(&self) -> Option<SourceIdentity> {
+        self.holding.lock().await.as_ref().map(|holding| self.identity_at(&holding.facts))
+    }
+
+    async fn side(&self) -> Result<PgConnection, SourceError> {
+        let at_hand = self.side.lock().await.take();
+        match at_hand {
+            Some(connection) => Ok(connection),
+            None => self.setup.server.connect(None).await,
+        }
+    }
+
+    async fn give_back(&self, connection: PgConnection) {
+        *self.side.lock().await = Some(connection);
+    }
+
+    /// Whether the election is still held. In a task of its own, since a half-sent question would spoil the session.
+    async fn confirm(self: Arc<Self>, generation: i64) -> Result<(), SourceError> {
+        let asking = tokio::spawn(async move { self.ask_holder(generation, false).await });
+        asking.await.unwrap_or_else(|_| Err(not_elected()))
+    }
+
+    /// Asks over the session that holds the election, and looks at the set-up too where that is due.
+    async fn ask_holder(&self, generation: i64, looks_at_set_up: bool) -> Result<(), SourceError> {
+        let asked_at = Instant::now();
+        let mut holding = self.holding.lock().await;
+        if *self.generation.borrow() != generation {
+            return Err(not_elected());
+        }
+        let Some(Holding { connection, process, facts }) = holding.as_mut() else {
+            return Err(not_elected());
+        };
+        let answer = async {
+            let ask = sqlx::query_scalar("select pg_backend_pid()");
+            let answered: i32 = self.setup.server.answer(ask.fetch_one(&mut *connection)).await?;
+            if answered != *process {
+                return Err(SourceError::fatal(
+                    "a connection pooler changes the server session under the feed, so the election means nothing",
+                    "give the feed the server's own address",
+                ));
+            }
+            if looks_at_set_up {
+                let slot = self.setup.check_again(connection, facts).await?;
+                let place = state::checkpoint(&self.setup.server, connection, &self.setup.feed).await?;
+                let position = place.map_or(Position::ORIGIN, |checkpoint| checkpoint.position);
+                let now = ServerFacts::ask(&self.setup.server, connection).await?;
+                place_in(&self.setup.slot, slot.as_ref(), &now, &position)?;
+            }
+            Ok(())
+        };
+        match answer.await {
+            Ok(()) => {
+                *lock(&self.held_at) = asked_at;
+                Ok(())
+            }
+            Err(error) => {
+                *holding = None;
+                let again = SourceError::transient(error.to_string());
+                self.lose(generation, Some(error));
+                Err(again)
+            }
+        }
+    }
+
+    /// Gives up the election of this generation, unless it has been won again meanwhile.
+    fn lose(&self, generation: i64, why: Option<SourceError>) {
+        let lost = self.generation.send_if_modified(|held| {
+            let lost = *held == generation;
+            if lost {
+                *held = NOT_ELECTED;
+            }
+            lost
+        });
+        if lost {
+            let feed = &self.setup.feed;
+            let error = why.as_ref().map(ToString::to_string);
+            let cause = why.as_ref().and_then(|why| std::error::Error::source(why)).map(ToString::to_string);
+            tracing::warn!(target: "change_feed::source", %feed, error, cause, "the election is given up");
+            *lock(&self.failure) = why;
+        }
+    }
+
+    /// Why there is no election.
+    fn not_elected(&self) -> SourceError {
+        lock(&self.failure).take().unwrap_or_else(not_elected)
+    }
+}
+
+fn captures(slot: &str) -> String {
+    format!("slot {slot}")
+}
+
+/// Gives signs of life over the session of an election for as long as that lasts and the source exists.
+async fn keep_alive(source: Weak<Shared>, generation: i64) {
+    for sign in 1_u32.. {
+        tokio::time::sleep(SIGN_OF_LIFE_INTERVAL).await;
+        let Some(shared) = source.upgrade() else {
+            return;
+        };
+        let due = sign % SIGNS_PER_CHECK == 0;
+        if *shared.generation.borrow() != generation || shared.ask_holder(generation, due).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! PostgreSQL: the guard's SQL and its installation, and the sources on the write-ahead log and by polling.
+
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub(crate) mod election;
+#[cfg(feature = "postgres")]
+mod find_outbox;
+#[cfg(feature = "postgres")]
+mod guard_connection;
+pub(crate) mod guard_sql;
+#[cfg(feature = "postgres")]
+mod installation;
+#[cfg(feature = "logical")]
+pub mod log;
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub mod poll;
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub(crate) mod server;
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub(crate) mod state;
+#[cfg(all(feature = "relay", feature = "postgres"))]
+mod stored_checkpoint;
+#[cfg(feature = "relay")]
+pub mod value;
+
+#[cfg(all(feature = "relay", feature = "postgres"))]
+pub use stored_checkpoint::postgres_checkpoint;

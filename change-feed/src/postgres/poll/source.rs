@@ -1,0 +1,241 @@
+//! The source: one elected reader, and what is called while it reads.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use tokio::sync::Mutex;
+
+use super::builder::{Limits, PostgresPollSourceBuilder};
+use super::capture::{Capture, Task};
+use super::inspection::inspect;
+use super::progress::Progress;
+use super::reader::Reader;
+use super::session::Session;
+use super::statements::Statements;
+use crate::feed::identity::{Checkpoint, FeedName};
+use crate::feed::part::Changes;
+use crate::feed::position::Position;
+use crate::outbox::event_types::EventTypes;
+use crate::outbox::pace::Wake;
+use crate::outbox::table::Outbox;
+use crate::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
+use crate::postgres::server::Server;
+use crate::postgres::{election, state};
+use crate::source::SourceError;
+use crate::source::{Elected, Source};
+
+/// No relay is elected here.
+const NOT_ELECTED: i64 = 0;
+
+/// Captures an outbox of PostgreSQL by polling, without replication rights: see [the module](crate::postgres::poll) for
+/// what it promises.
+///
+/// An elected relay that is silent for 10 s, because its process is frozen, loses the election.
+///
+/// ```no_run
+/// # async fn poll() -> Result<(), Box<dyn std::error::Error>> {
+/// use change_feed::outbox::Outbox;
+/// use change_feed::{FeedName, PostgresPollSource};
+///
+/// let feed = FeedName::new("orders")?;
+/// let outbox = Outbox::new("order_events", "order_id");
+/// let source = PostgresPollSource::builder("postgres://feed@localhost/store", &feed).outbox(outbox).connect().await?;
+/// let wake = source.waker(); // for writers in the same process: wake.wake() after a commit
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresPollSource {
+    shared: Arc<Shared>,
+}
+
+/// What the source shares with the task that keeps its session alive.
+struct Shared {
+    server: Server,
+    feed: FeedName,
+    outbox: Outbox,
+    statements: Arc<Statements>,
+    limits: Limits,
+    wake: Wake,
+    capture: Mutex<Capture>,
+    /// What is acknowledged goes over a connection of its own: it does not wait for a poll.
+    acknowledging: Mutex<Option<PgConnection>>,
+    /// The generation that this source was elected for.
+    generation: AtomicI64,
+}
+
+impl PostgresPollSource {
+    /// A source for this feed, to be told its outbox.
+    ///
+    /// The URL is `postgres://user:password@host:port/database`. The connection must reach the server itself or a
+    /// pooler in session mode.
+    pub fn builder(database_url: &str, feed: &FeedName) -> PostgresPollSourceBuilder {
+        PostgresPollSourceBuilder::new(database_url, feed)
+    }
+
+    /// The handle by which writers in this process wake the source.
+    pub fn waker(&self) -> Wake {
+        self.shared.wake.clone()
+    }
+
+    pub(super) async fn connect(
+        server: Server,
+        feed: FeedName,
+        outbox: Outbox,
+        limits: Limits,
+        wake: Wake,
+    ) -> Result<Self, SourceError> {
+        let mut connection = server.connect(None).await?;
+        inspect(&server, &mut connection, &outbox).await?;
+        let shared = Shared {
+            statements: Arc::new(Statements::new(&outbox)),
+            capture: Mutex::new(Capture::new()),
+            acknowledging: Mutex::new(None),
+            generation: AtomicI64::new(NOT_ELECTED),
+            server,
+            feed,
+            outbox,
+            limits,
+            wake,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for PostgresPollSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { feed, outbox, .. } = &*self.shared;
+        f.debug_struct("PostgresPollSource").field("feed", feed).field("outbox", outbox).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Source for PostgresPollSource {
+    async fn elect(&self) -> Result<Elected, SourceError> {
+        let shared = &*self.shared;
+        let mut capture = shared.capture.lock().await;
+        if let Some(elected) = shared.still_elected(&mut capture).await {
+            return Ok(elected);
+        }
+        shared.generation.store(NOT_ELECTED, Ordering::SeqCst);
+        *capture = Capture::new();
+        let Shared { server, feed, .. } = shared;
+        let mut connection = server.connect(Some(SILENCE_MAX)).await?;
+        let identity = inspect(server, &mut connection, &shared.outbox).await?;
+        let holder = election::win(server, &mut connection, feed).await?;
+        state::create(server, &mut connection).await?;
+        let (generation, checkpoint) =
+            state::begin_generation(server, &mut connection, feed, &identity.captures).await?;
+        let outbox = Arc::from(identity.captures.as_str());
+        let statements = Arc::clone(&shared.statements);
+        let types = EventTypes::of(&shared.outbox);
+        let session = Session::new(connection, server.clone(), statements, shared.limits, outbox, types, holder);
+        *capture = Capture::elected(Reader::new(session, shared.limits), identity.clone());
+        shared.generation.store(generation, Ordering::SeqCst);
+        tokio::spawn(keep_alive(Arc::downgrade(&self.shared), generation));
+        Ok(Elected::new(identity, checkpoint))
+    }
+
+    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+        let mut capture = self.shared.capture.lock().await;
+        let started = capture.run(Task::Start(after.clone())).await;
+        started.map_err(|error| self.shared.lose(&mut capture, error))
+    }
+
+    async fn next(&self) -> Result<Changes, SourceError> {
+        let shared = &*self.shared;
+        let mut capture = shared.capture.lock().await;
+        loop {
+            if shared.generation.load(Ordering::SeqCst) == NOT_ELECTED {
+                return Err(not_elected());
+            }
+            if let Some(changes) = capture.take_found() {
+                return Ok(changes);
+            }
+            capture.rest(&shared.wake).await;
+            if let Err(error) = capture.run(Task::Poll).await {
+                return Err(shared.lose(&mut capture, error));
+            }
+        }
+    }
+
+    async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
+        let Shared { server, generation, .. } = &*self.shared;
+        let mine = generation.load(Ordering::SeqCst);
+        if mine == NOT_ELECTED {
+            return Err(not_elected());
+        }
+        // Taken out: a call that is dropped leaves no half-sent statement behind, only a connection to open again.
+        let mut slot = self.shared.acknowledging.lock().await;
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => server.connect(None).await?,
+        };
+        let published = Progress::from_position(&checkpoint.position).map(|progress| progress.given().to_string());
+        let still_elected = state::store(server, &mut connection, mine, checkpoint, published).await?;
+        *slot = Some(connection);
+        if still_elected {
+            return Ok(());
+        }
+        // Unless it has been won again meanwhile.
+        let _: Result<i64, i64> = generation.compare_exchange(mine, NOT_ELECTED, Ordering::SeqCst, Ordering::SeqCst);
+        Err(not_elected())
+    }
+
+    async fn release(&self) {
+        let shared = &*self.shared;
+        // A `next` that rests sees it when it wakes up, and lets go of the capture.
+        shared.generation.store(NOT_ELECTED, Ordering::SeqCst);
+        let mut capture = shared.capture.lock().await;
+        if let Err(error) = capture.run(Task::Release(shared.feed.clone())).await {
+            // Closing the connection, next, gives the lock up as well.
+            tracing::debug!(target: "change_feed::source", feed = %shared.feed, %error, "released without an answer");
+        }
+        *capture = Capture::new();
+        *shared.acknowledging.lock().await = None;
+    }
+}
+
+fn not_elected() -> SourceError {
+    SourceError::transient("this relay is not elected")
+}
+
+impl Shared {
+    /// What the election found where it was won before and is still held.
+    async fn still_elected(&self, capture: &mut Capture) -> Option<Elected> {
+        if self.generation.load(Ordering::SeqCst) == NOT_ELECTED {
+            return None;
+        }
+        capture.run(Task::Recall(self.feed.clone())).await.ok()?;
+        capture.recalled()
+    }
+
+    fn lose(&self, capture: &mut Capture, error: SourceError) -> SourceError {
+        self.generation.store(NOT_ELECTED, Ordering::SeqCst);
+        *capture = Capture::new();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(target: "change_feed::source", feed = %self.feed, %error, cause, "the election is given up");
+        error
+    }
+}
+
+/// Gives signs of life over the session of an election for as long as that lasts and the source exists.
+async fn keep_alive(source: Weak<Shared>, generation: i64) {
+    loop {
+        tokio::time::sleep(SIGN_OF_LIFE_INTERVAL).await;
+        let Some(shared) = source.upgrade() else {
+            return;
+        };
+        if shared.generation.load(Ordering::SeqCst) != generation {
+            return;
+        }
+        // Whoever holds the capture is about to ask something.
+        if let Ok(mut capture) = shared.capture.try_lock()
+            && let Err(error) = capture.run(Task::Confirm).await
+        {
+            shared.lose(&mut capture, error);
+        }
+    }
+}
