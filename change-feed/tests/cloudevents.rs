@@ -1,7 +1,5 @@
 //! The wire form of events, byte for byte: a contract with readers that are already deployed. A later change may
 //! only add headers; then these files change in the same commit.
-#![cfg(feature = "relay")]
-
 use std::fmt::Write as _;
 
 use bytes::Bytes;

@@ -1,7 +1,5 @@
 //! How loud the clients of Kafka are. Alone in its process: what a log shows depends on who else is listening.
 
-#![cfg(feature = "kafka")]
-
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -15,7 +15,7 @@ use super::patience::eventually;
 use super::relay::{STATUS, State, Status};
 
 /// The test that is a relay when it is told so.
-pub(crate) const RELAY_TEST: &str = "a_relay_process_drains_when_it_is_told_to_end";
+pub(crate) const RELAY_TEST: &str = "recovery::a_relay_process_drains_when_it_is_told_to_end";
 /// How much of a log a failure shows.
 const LOG_TAIL_BYTES: usize = 4_000;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use change_feed::outbox::{Baseline, GuardError};
 use uuid::Uuid;
 
-use crate::world::{Database, Refused, Role, Rules, Session, World, event, step};
+use crate::guard::world::{Database, Refused, Role, Rules, Session, World, event, step};
 
 const ORDERS: u32 = 300;
 

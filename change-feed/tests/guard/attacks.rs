@@ -1,8 +1,8 @@
 //! Each way round the rules, in raw SQL: refused, under its name, at every isolation level, to owner and application alike,
 //! and nothing of it stays.
 
-use crate::oracle::violations;
-use crate::world::{Database, Refused, Role, Session, World};
+use crate::guard::oracle::violations;
+use crate::guard::world::{Database, Refused, Role, Session, World};
 
 /// Every isolation level that a PostgreSQL transaction can have (READ UNCOMMITTED is READ COMMITTED there).
 const ISOLATION_LEVELS: [&str; 3] =

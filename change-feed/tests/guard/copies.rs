@@ -4,8 +4,10 @@ use std::process::Command;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::oracle::violations;
-use crate::world::{Database, Role, Session, World, add, administrator, environment, event, program, step, told};
+use crate::guard::oracle::violations;
+use crate::guard::world::{
+    Database, Role, Session, World, add, administrator, environment, event, program, step, told,
+};
 
 /// A database of a test's own on the server of the tests, dropped when the test asks for it.
 struct Copy {
@@ -172,7 +174,7 @@ async fn subscribed(tables: [&str; 3]) {
     // And what happens afterwards, a cancelled order among it.
     let mut writer = world.session(Role::Application).await;
     let cancel = "update orders set version = version + 1, status = 'cancelled' where order_id = :n";
-    let created = [&*crate::world::create(":n"), &add(":n", ":x"), &told(":n", 1, "added", ":x")];
+    let created = [&*crate::guard::world::create(":n"), &add(":n", ":x"), &told(":n", 1, "added", ":x")];
     writer.transaction("", &created).await.expect("a new order");
     writer.transaction("", &[cancel, &told(":n", 2, "cancelled", "")]).await.expect("cancelled");
     let arrived = "select count(*) = 2 and exists (select from orders where status = 'cancelled' and right(order_id::text, 1) = 'd')

@@ -1,7 +1,7 @@
 //! The legal order, in all its forms, is accepted.
 
-use crate::oracle::violations;
-use crate::world::{Database, Role, World, add, create, event, step, told};
+use crate::guard::oracle::violations;
+use crate::guard::world::{Database, Role, World, add, create, event, step, told};
 
 /// Runs the statements as one transaction, and reads the history afterwards.
 async fn is_accepted(database: Database, statements: &[String]) {

@@ -4,8 +4,8 @@ use change_feed::outbox::{Event, Guard, GuardConnection, GuardError, KeyType, Ou
 use sqlx::{Connection as _, Executor};
 use uuid::Uuid;
 
-use crate::oracle::violations;
-use crate::world::{Database, Role, Rules, Session, World, add, create, event, step};
+use crate::guard::oracle::violations;
+use crate::guard::world::{Database, Role, Rules, Session, World, add, create, event, step};
 
 const A: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_000a);
 

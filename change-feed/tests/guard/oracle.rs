@@ -5,7 +5,7 @@ use std::fmt;
 
 use change_feed::outbox::Dialect;
 
-use crate::world::Session;
+use crate::guard::world::Session;
 
 /// What is wrong with a history.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! What a role that owns nothing can't do on PostgreSQL, whatever it was granted on the tables; and what the owner can.
 
-use crate::oracle::violations;
-use crate::world::{APPLICATION_ROLE, Database, Role, Session, World, add, event, step, told};
+use crate::guard::oracle::violations;
+use crate::guard::world::{APPLICATION_ROLE, Database, Role, Session, World, add, event, step, told};
 
 const STOLEN_SEARCH_PATH: &str = "
 create function {schema}.always(bigint, bigint) returns boolean language sql as 'select true';
@@ -151,7 +151,7 @@ async fn a_pruned_event_is_not_inserted_again_by_a_transaction_that_began_before
     let mut owner = world.session(Role::Owner).await;
     owner.rows("select order_events_prune(pg_current_snapshot(), 1000)::text").await;
     let error = late.run(&event(":a", 2)).await.expect_err("refused");
-    assert_eq!(crate::world::reason(&error), "order_events_one_per_version");
+    assert_eq!(crate::guard::world::reason(&error), "order_events_one_per_version");
     late.run("rollback").await.expect("rollback");
 }
 

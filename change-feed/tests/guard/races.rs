@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
-use crate::oracle::{Violation, violations};
-use crate::world::{Database, Refused, Role, Rules, Session, World, add, create, step};
+use crate::guard::oracle::{Violation, violations};
+use crate::guard::world::{Database, Refused, Role, Rules, Session, World, add, create, step};
 
 const WRITERS: u64 = 12;
 const CHANGES_PER_WRITER: u64 = 40;

@@ -2,7 +2,7 @@
 
 use change_feed::outbox::{Dialect, Guard, Rule};
 
-use crate::world::Rules;
+use crate::guard::world::Rules;
 
 /// The rules of an unsafe guard, in place of [`Guard::rules_sql`].
 pub(crate) fn rules(guard: &Guard, rules: Rules, dialect: Dialect) -> String {

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnect
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::unsafe_guards;
+use crate::guard::unsafe_guards;
 
 /// What a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::jvm::Isolation;
-use crate::seen::{Place, Seen, Understood};
+use crate::kafka_jvm::jvm::Isolation;
+use crate::kafka_jvm::seen::{Place, Seen, Understood};
 
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::cluster::{PATIENCE, brokers};
+use crate::kafka_jvm::cluster::{PATIENCE, brokers};
 
 /// Writes into this partition: nulls and zero lengths in every place where both can stand, bytes that are no text,
 /// names that come twice.

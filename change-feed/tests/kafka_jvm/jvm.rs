@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::cluster::brokers;
-use crate::seen::Seen;
+use crate::kafka_jvm::cluster::brokers;
+use crate::kafka_jvm::seen::Seen;
 
 /// What a reader is shown of open and aborted transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

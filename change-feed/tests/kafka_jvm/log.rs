@@ -5,7 +5,7 @@ use change_feed::{FeedName, KafkaPublisher, LogicalSource, Relay, Router, RowFor
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
-use crate::cluster::{PATIENCE, brokers};
+use crate::kafka_jvm::cluster::{PATIENCE, brokers};
 
 /// The rows of one transaction that pass whole.
 const TRANSACTION_ROWS_MAX: u64 = 50;

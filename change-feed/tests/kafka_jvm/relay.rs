@@ -15,7 +15,7 @@ use chrono::DateTime;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-use crate::cluster::{PATIENCE, brokers};
+use crate::kafka_jvm::cluster::{PATIENCE, brokers};
 
 /// Tells a process of this program which feed's relay it is.
 pub(crate) const RELAY_OF: &str = "KAFKA_JVM_RELAY_OF";

@@ -3,8 +3,8 @@
 use change_feed::kafka::DevelopmentBroker;
 use change_feed::publisher::KeptPosition;
 
-use crate::cluster::{Place, read};
-use crate::parts::Run;
+use crate::kafka_publisher::cluster::{Place, read};
+use crate::kafka_publisher::parts::Run;
 
 #[tokio::test]
 async fn the_idempotent_publisher_works_with_the_development_broker() {

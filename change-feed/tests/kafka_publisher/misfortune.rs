@@ -8,9 +8,9 @@ use change_feed::{FeedName, KafkaPublisher, PublishError};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::cluster::{PATIENCE, Place, brokers, position_of, read_committed};
-use crate::parts::{Run, position};
-use crate::proxy::{Accident, Proxy};
+use crate::kafka_publisher::cluster::{PATIENCE, Place, brokers, position_of, read_committed};
+use crate::kafka_publisher::parts::{Run, position};
+use crate::support::proxy::{Accident, Proxy};
 
 /// A publisher that reaches the cluster through the proxy only.
 fn publisher(proxy: &Proxy, place: &Place) -> KafkaPublisher {
@@ -25,7 +25,7 @@ pub(crate) async fn resume_with_patience(place: &Place, publisher: &KafkaPublish
 
 fn versions(place: &Place) -> Vec<u64> {
     let records = read_committed(&place.topic);
-    let version = |record: &crate::cluster::Record| record.header("feed_version")?.parse().ok();
+    let version = |record: &crate::kafka_publisher::cluster::Record| record.header("feed_version")?.parse().ok();
     records.iter().map(|record| version(record).expect("on each record")).collect()
 }
 
@@ -120,7 +120,7 @@ async fn a_commit_that_never_arrives_is_a_passing_error_and_is_published_once() 
 
 async fn wait_for_uncommitted(place: &Place, at_least: i64) {
     let start = Instant::now();
-    while crate::cluster::high_watermark(&place.topic, 0) < at_least {
+    while crate::kafka_publisher::cluster::high_watermark(&place.topic, 0) < at_least {
         assert!(start.elapsed() < PATIENCE, "the record never arrived");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -190,7 +190,7 @@ impl Relay {
     fn start(place: &Place) -> Self {
         let itself = std::env::current_exe().expect("the test is a program");
         let mut process = Command::new(itself)
-            .args(["--exact", "misfortune::a_relay_publishes_part_after_part", "--nocapture"])
+            .args(["--exact", "kafka_publisher::misfortune::a_relay_publishes_part_after_part", "--nocapture"])
             .env(FEED, place.feed.as_str())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -11,7 +11,7 @@ use change_feed::{
 use chrono::DateTime;
 use uuid::Uuid;
 
-use crate::cluster::Place;
+use crate::kafka_publisher::cluster::Place;
 
 /// A feed that runs: makes envelopes and publishes them.
 pub(crate) struct Run {

@@ -6,8 +6,8 @@ use change_feed::PublishError;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::cluster::{PATIENCE, Place, brokers, create_topic, position_of, read_committed};
-use crate::parts::{Run, position};
+use crate::kafka_publisher::cluster::{PATIENCE, Place, brokers, create_topic, position_of, read_committed};
+use crate::kafka_publisher::parts::{Run, position};
 
 #[tokio::test]
 async fn a_new_publisher_finds_the_position_of_the_last_one() {

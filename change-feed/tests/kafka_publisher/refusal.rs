@@ -9,8 +9,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::cluster::{Place, brokers, position_of, read_committed};
-use crate::parts::{Run, position};
+use crate::kafka_publisher::cluster::{Place, brokers, position_of, read_committed};
+use crate::kafka_publisher::parts::{Run, position};
 
 #[tokio::test]
 async fn a_record_over_the_topics_limit_is_rejected_by_its_index_and_its_part_stays_invisible() {

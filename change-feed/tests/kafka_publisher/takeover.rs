@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use change_feed::{KafkaPublisher, Mismatch, PublishError, SourceIdentity};
 
-use crate::cluster::{Place, brokers, is_stable, partitions, position_of, read_committed, wait_until_stable};
-use crate::misfortune::resume_with_patience;
-use crate::parts::{Run, position};
-use crate::proxy::{Accident, Proxy};
+use crate::kafka_publisher::cluster::{
+    Place, brokers, is_stable, partitions, position_of, read_committed, wait_until_stable,
+};
+use crate::kafka_publisher::misfortune::resume_with_patience;
+use crate::kafka_publisher::parts::{Run, position};
+use crate::support::proxy::{Accident, Proxy};
 
 #[tokio::test]
 async fn a_second_relay_fences_the_first_and_ends_its_open_transaction() {
@@ -124,8 +126,8 @@ async fn a_copy_is_refused_also_while_the_only_position_of_the_original_looks_un
 }
 
 async fn wait_for_record(place: &Place) {
-    let brokers = crate::cluster::brokers();
-    while crate::cluster::read(&brokers, &place.topic, "read_uncommitted").is_empty() {
+    let brokers = crate::kafka_publisher::cluster::brokers();
+    while crate::kafka_publisher::cluster::read(&brokers, &place.topic, "read_uncommitted").is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -4,8 +4,8 @@ use change_feed::KafkaPublisher;
 use change_feed::consumer::RecordProblem;
 use change_feed::kafka::{KafkaReader, ReaderError};
 
-use crate::cluster::{Place, brokers, read_committed};
-use crate::parts::Run;
+use crate::kafka_publisher::cluster::{Place, brokers, read_committed};
+use crate::kafka_publisher::parts::Run;
 
 #[tokio::test]
 async fn a_deleted_row_has_a_null_value_and_a_withheld_one_an_empty_value() {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use change_feed::{FeedName, KafkaPublisher, Mismatch, PublishError, SourceIdentity};
 
-use crate::cluster::{Place, add_partitions, brokers, create_topic, delete_topic, position_of, topic_setting};
-use crate::parts::{Run, position};
-use crate::proxy::{Accident, Proxy};
+use crate::kafka_publisher::cluster::{
+    Place, add_partitions, brokers, create_topic, delete_topic, position_of, topic_setting,
+};
+use crate::kafka_publisher::parts::{Run, position};
+use crate::support::proxy::{Accident, Proxy};
 
 #[tokio::test]
 async fn a_missing_topic_stops_the_feed_and_says_what_to_do() {

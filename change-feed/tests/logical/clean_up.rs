@@ -2,14 +2,14 @@
 
 use change_feed::{Position, Source, SourceError};
 
-use crate::world::{World, read, text};
+use crate::logical::world::{World, read, text};
 
 #[tokio::test]
 async fn cleaning_up_takes_away_what_the_feed_has_made_and_it_can_begin_anew() {
     let world = World::new().await;
     let source = world.started(&Position::ORIGIN).await;
     world.append("a", 1).await;
-    let position = crate::world::end(&read(&source, 1).await);
+    let position = crate::logical::world::end(&read(&source, 1).await);
     world.acknowledge(&source, position).await;
 
     let error = world.builder().clean_up().await.expect_err("a relay is active");
@@ -27,7 +27,7 @@ async fn cleaning_up_takes_away_what_the_feed_has_made_and_it_can_begin_anew() {
     assert_eq!(anew.elect().await.expect("nobody else is").checkpoint, None);
     anew.start(&Position::ORIGIN).await.expect("a new slot");
     world.append("a", 2).await;
-    assert_eq!(crate::world::versions(&read(&anew, 1).await), [crate::world::version("a", 2)]);
+    assert_eq!(crate::logical::world::versions(&read(&anew, 1).await), [crate::logical::world::version("a", 2)]);
 }
 
 #[tokio::test]

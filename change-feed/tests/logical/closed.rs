@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
 
-use crate::shared_server::required;
-use crate::world::{World, end, read, refusal, started, text, version, versions};
+use crate::logical::shared_server::required;
+use crate::logical::world::{World, end, read, refusal, started, text, version, versions};
 
 /// What starting it comes to.
 async fn start(builder: LogicalSourceBuilder, after: &Position) -> Result<LogicalSource, SourceError> {
@@ -217,7 +217,7 @@ async fn a_role_that_may_not_replicate_or_publish_is_told_what_to_run() {
     let mut admin = world.options.connect().await.expect("an administrator");
     admin.execute(AssertSqlSafe(format!("create role {role} login password 'feed'"))).await.expect("a new role");
     let url = world.options.clone().username(&role).password("feed").to_url_lossy().to_string();
-    let builder = || LogicalSource::builder(&url, &world.feed).outbox(crate::world::outbox());
+    let builder = || LogicalSource::builder(&url, &world.feed).outbox(crate::logical::world::outbox());
     refused(builder(), &Position::ORIGIN, &["may not replicate", &format!("alter role \"{role}\" replication")]).await;
 
     world.run(&format!("alter role {role} replication; create schema change_feed; grant usage, create on schema change_feed to {role}")).await;
@@ -282,11 +282,11 @@ async fn a_server_that_is_away_is_tried_again_and_its_password_is_not_shown() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let world = World::new().await;
     let builder = LogicalSource::builder(&format!("postgres://store:secret@{port}/store"), &world.feed);
-    let error = builder.outbox(crate::world::outbox()).connect().await.expect_err("nobody listens");
+    let error = builder.outbox(crate::logical::world::outbox()).connect().await.expect_err("nobody listens");
     assert!(matches!(error, SourceError::Transient(_)), "{}", text(&error));
     assert!(!format!("{error:?} {}", text(&error)).contains("secret"));
     let options: PgConnectOptions = required("ADMIN_DATABASE_URL").parse().expect("a URL");
     let wrong = options.password("wrong").to_url_lossy().to_string();
-    let error = LogicalSource::builder(&wrong, &world.feed).outbox(crate::world::outbox()).connect().await;
+    let error = LogicalSource::builder(&wrong, &world.feed).outbox(crate::logical::world::outbox()).connect().await;
     assert!(matches!(error, Err(SourceError::Fatal { .. })));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use change_feed::{Position, Source, SourceError};
 
-use crate::world::{PATIENCE, World, end, read, refusal, text, version, versions};
+use crate::logical::world::{PATIENCE, World, end, read, refusal, text, version, versions};
 
 #[tokio::test]
 async fn a_standby_takes_over_when_the_active_one_is_gone_without_a_word() {
@@ -72,9 +72,10 @@ async fn a_source_that_is_released_can_be_elected_again_and_goes_on() {
 async fn two_feeds_that_begin_at_once_do_not_disturb_each_other() {
     let world = World::new().await;
     let other = change_feed::FeedName::new(format!("{}_2", &world.feed.as_str()[..40])).expect("a name");
-    let second = change_feed::LogicalSource::builder(&world.url(), &other).outbox(crate::world::outbox()).create(true);
+    let second =
+        change_feed::LogicalSource::builder(&world.url(), &other).outbox(crate::logical::world::outbox()).create(true);
     let (first, second) =
-        tokio::join!(world.started(&Position::ORIGIN), crate::world::started(second, &Position::ORIGIN));
+        tokio::join!(world.started(&Position::ORIGIN), crate::logical::world::started(second, &Position::ORIGIN));
     world.append("a", 1).await;
     assert_eq!(versions(&read(&first, 1).await), versions(&read(&second, 1).await));
 }

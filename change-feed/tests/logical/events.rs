@@ -3,7 +3,7 @@
 use change_feed::{Position, SourceError};
 use sqlx::{Connection, Executor};
 
-use crate::world::{World, append, changes, event, read, refusal, started, text, version, versions};
+use crate::logical::world::{World, append, changes, event, read, refusal, started, text, version, versions};
 
 #[tokio::test]
 async fn an_event_is_given_with_its_content_and_its_place_in_its_transaction() {
@@ -116,7 +116,7 @@ async fn an_outbox_that_is_renamed_loses_no_event_before_or_after_the_feed_is_to
     let world = World::new().await;
     let source = world.started(&Position::ORIGIN).await;
     world.append("a", 1).await;
-    let place = crate::world::end(&read(&source, 1).await);
+    let place = crate::logical::world::end(&read(&source, 1).await);
     world.append("a", 2).await;
     world.run("alter table order_events rename to renamed").await;
     world.run("insert into renamed (order_id, version) values ('a', 3)").await;

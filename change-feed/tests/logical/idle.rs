@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use change_feed::{Position, Source};
 
-use crate::world::{PATIENCE, World, append};
+use crate::logical::world::{PATIENCE, World, append};
 
 #[tokio::test]
 async fn an_idle_feed_in_a_busy_cluster_lets_the_server_drop_its_log() {

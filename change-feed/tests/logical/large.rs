@@ -2,7 +2,7 @@
 
 use change_feed::{End, Position, Source};
 
-use crate::world::{World, changes, end, read, started};
+use crate::logical::world::{World, changes, end, read, started};
 
 const ROWS: usize = 50_000;
 

@@ -2,7 +2,7 @@
 
 use change_feed::{Position, Source, SourceError};
 
-use crate::world::{World, changes, end, read, refusal, started, text, version, versions};
+use crate::logical::world::{World, changes, end, read, refusal, started, text, version, versions};
 
 #[tokio::test]
 async fn every_end_can_be_started_from_also_when_the_slot_is_far_behind() {

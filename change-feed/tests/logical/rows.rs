@@ -3,7 +3,7 @@
 use change_feed::feed::{BeforeImage, Cell, Operation, Row, RowChange};
 use change_feed::{Change, Content, Position, Source};
 
-use crate::world::{World, changes, end, event, outbox, read, started};
+use crate::logical::world::{World, changes, end, event, outbox, read, started};
 
 fn row(change: &Change) -> &RowChange {
     let Content::Row(row) = &change.content else { panic!("no row: {change:?}") };
@@ -242,7 +242,7 @@ async fn a_table_that_is_added_to_a_feed_is_captured_from_then_on() {
     let source = world.started(&Position::ORIGIN).await;
     world.append("a", 1).await;
     let runs = read(&source, 1).await;
-    let at = crate::world::end(&runs);
+    let at = crate::logical::world::end(&runs);
     let identity = source.elect().await.expect("it is elected").identity;
     world.acknowledge(&source, at.clone()).await;
     drop(source);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{PATIENCE, World};
+use crate::logical::world::{PATIENCE, World};
 
 /// The URL that a test runs with.
 pub(crate) fn required(variable: &str) -> String {

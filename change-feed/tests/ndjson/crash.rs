@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use change_feed::ndjson::NdjsonPublisher;
 
-use crate::feed::{Feed, assert_holds};
+use crate::ndjson::feed::{Feed, assert_holds};
 
 const FILE: &str = "CHANGE_FEED_TEST_CRASH";
 const KILLS: u32 = 20;
@@ -22,7 +22,7 @@ async fn a_writer_that_is_killed_loses_nothing_and_doubles_nothing() {
     let mut last = 0;
     for kill in 0..KILLS {
         let mut writer = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "crash::a_writer_that_is_killed_loses_nothing_and_doubles_nothing"])
+            .args(["--exact", "ndjson::crash::a_writer_that_is_killed_loses_nothing_and_doubles_nothing"])
             .env(FILE, &path)
             .stdout(Stdio::null())
             .spawn()

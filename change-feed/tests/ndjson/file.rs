@@ -8,7 +8,7 @@ use change_feed::publisher::KeptPosition;
 use change_feed::{FeedName, Mismatch, PublishError, Relay, RelayError, RelayState, Router, SourceIdentity};
 use tempfile::TempDir;
 
-use crate::feed::{Feed, assert_holds, numbers, read};
+use crate::ndjson::feed::{Feed, assert_holds, numbers, read};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")

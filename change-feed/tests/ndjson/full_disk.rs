@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use change_feed::PublishError;
 use change_feed::ndjson::NdjsonPublisher;
 
-use crate::feed::{Feed, assert_holds};
+use crate::ndjson::feed::{Feed, assert_holds};
 
 const FILE: &str = "CHANGE_FEED_TEST_FULL_DISK";
 
@@ -22,7 +22,11 @@ async fn a_full_disk_takes_back_the_part_and_goes_on_when_there_is_room() {
     let status = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", "full_disk::a_full_disk_takes_back_the_part_and_goes_on_when_there_is_room", "--nocapture"])
+        .args([
+            "--exact",
+            "ndjson::full_disk::a_full_disk_takes_back_the_part_and_goes_on_when_there_is_room",
+            "--nocapture",
+        ])
         .stdout(Stdio::null())
         .env(FILE, &path)
         .status()

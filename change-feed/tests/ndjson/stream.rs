@@ -8,7 +8,7 @@ use change_feed::PublishError;
 use change_feed::ndjson::NdjsonPublisher;
 use change_feed::publisher::KeptPosition;
 
-use crate::feed::{Feed, numbers};
+use crate::ndjson::feed::{Feed, numbers};
 
 /// Takes bytes until its room is used up, fails then, and has room again.
 #[derive(Clone, Default)]

@@ -4,7 +4,7 @@ use postgres_replication::Lsn;
 use postgres_replication::pgoutput::{Begin, Column, Commit, Message, Relation, ReplicaIdentity, Timestamp};
 use proptest::prelude::*;
 
-use crate::sent::{Old, Row, Sent, SentDatum};
+use crate::pgoutput::sent::{Old, Row, Sent, SentDatum};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]

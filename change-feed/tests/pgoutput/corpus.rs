@@ -9,8 +9,8 @@ use bytes::Bytes;
 use change_feed::feed::{Cell, InvalidRow, Row};
 use postgres_replication::pgoutput::{Datum, DecodeError, Message, OldTuple, Tuple};
 
-use crate::sent::Sent;
-use crate::sketch::Sketcher;
+use crate::pgoutput::sent::Sent;
+use crate::pgoutput::sketch::Sketcher;
 
 /// The file that says what each of the others is.
 const SKETCHES: &str = "SKETCHES";

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use postgres_replication::Lsn;
 use postgres_replication::pgoutput::Message;
 
-use crate::corpus;
-use crate::server::Server;
-use crate::sketch::Sketcher;
-use crate::steps::{STEPS, Step, TABLES};
+use crate::pgoutput::corpus;
+use crate::pgoutput::server::Server;
+use crate::pgoutput::sketch::Sketcher;
+use crate::pgoutput::steps::{STEPS, Step, TABLES};
 
 /// The folder that this test writes what it sees into, instead of nowhere. See the corpus's README.
 const WRITE_CORPUS: &str = "WRITE_PGOUTPUT_CORPUS";

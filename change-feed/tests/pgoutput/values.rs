@@ -3,7 +3,7 @@
 use change_feed::postgres::value::{Value, write_json};
 use postgres_replication::pgoutput::{Column, Datum, Message};
 
-use crate::server::Server;
+use crate::pgoutput::server::Server;
 
 const TYPES: &str = "
     create type status as enum ('open', 'cancelled');

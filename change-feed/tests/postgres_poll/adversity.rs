@@ -1,8 +1,8 @@
 //! What pollers give under a load that is made to be hard, against what committed.
 
-use crate::pollers::Way;
-use crate::trial::{Faults, name, round};
-use crate::world::{PATIENCE, Version};
+use crate::postgres_poll::pollers::Way;
+use crate::postgres_poll::trial::{Faults, name, round};
+use crate::postgres_poll::world::{PATIENCE, Version};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_inverted_under_the_load_under_which_other_pollers_lose_and_invert() {

@@ -2,8 +2,8 @@
 
 use change_feed::{Content, Position, Source};
 
-use crate::steps::{next, nothing_comes};
-use crate::world::{World, append, end, outbox, started, version_of, versions};
+use crate::postgres_poll::steps::{next, nothing_comes};
+use crate::postgres_poll::world::{World, append, end, outbox, started, version_of, versions};
 
 #[tokio::test]
 async fn what_commits_is_given_once_and_in_order() {
@@ -235,7 +235,9 @@ async fn calls_that_are_dropped_lose_nothing() {
             }
         }
     };
-    tokio::time::timeout(crate::world::PATIENCE, async { tokio::join!(writer, reader) }).await.expect("all comes");
+    tokio::time::timeout(crate::postgres_poll::world::PATIENCE, async { tokio::join!(writer, reader) })
+        .await
+        .expect("all comes");
     assert_eq!(given, world.history().await);
     assert!(dropped > 10, "only {dropped} calls were dropped");
 }

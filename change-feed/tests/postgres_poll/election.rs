@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use change_feed::{Mismatch, Position, Source, SourceError};
 
-use crate::steps::{checkpoint, next, nothing_comes};
-use crate::world::{PATIENCE, World, append, end, text, versions};
+use crate::postgres_poll::steps::{checkpoint, next, nothing_comes};
+use crate::postgres_poll::world::{PATIENCE, World, append, end, text, versions};
 
 /// Ends the session that holds the election, as the server's operator would.
 async fn end_the_sessions_of_the_feed(world: &World) {

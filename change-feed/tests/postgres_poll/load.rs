@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::world::{World, append};
+use crate::postgres_poll::world::{World, append};
 
 const WRITERS: usize = 8;
 const HOT_CARTS: usize = 4;

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::world::Version;
+use crate::postgres_poll::world::Version;
 
 /// A way to poll an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use change_feed::{Position, Source};
 use sqlx::Connection as _;
 
-use crate::steps::{next, nothing_comes};
-use crate::world::{PATIENCE, World, append, end, started, versions};
+use crate::postgres_poll::steps::{next, nothing_comes};
+use crate::postgres_poll::world::{PATIENCE, World, append, end, started, versions};
 
 const HISTORY: i64 = 50_000;
 

@@ -8,8 +8,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
 
-use crate::steps::next;
-use crate::world::{World, feed, outbox, required, text, versions};
+use crate::postgres_poll::steps::next;
+use crate::postgres_poll::world::{World, feed, outbox, required, text, versions};
 
 /// A role that may log in and nothing else, and a URL for it.
 async fn role(world: &World) -> (String, String) {
@@ -164,7 +164,8 @@ async fn a_frozen_source_loses_the_election() {
     });
     let (runtime, source) = frozen.await.expect("a source");
     let standby = world.source().await;
-    let elected = tokio::time::timeout(crate::world::PATIENCE, standby.elect()).await.expect("takes over");
+    let elected =
+        tokio::time::timeout(crate::postgres_poll::world::PATIENCE, standby.elect()).await.expect("takes over");
     elected.expect("the lock is free");
     let woken = tokio::task::spawn_blocking(move || {
         let lost = runtime.block_on(source.next());

@@ -9,7 +9,7 @@ use change_feed::{
 use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 
-use crate::world::{PATIENCE, World, append, feed};
+use crate::postgres_poll::world::{PATIENCE, World, append, feed};
 
 impl World {
     pub(crate) async fn run(&self, sql: &str) {

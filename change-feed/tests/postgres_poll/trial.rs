@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use change_feed::{Position, Source};
 
-use crate::load;
-use crate::pollers::{UnsafePoller, Way};
-use crate::world::{Version, World, end, versions};
+use crate::postgres_poll::load;
+use crate::postgres_poll::pollers::{UnsafePoller, Way};
+use crate::postgres_poll::world::{Version, World, end, versions};
 
 /// More polls in vain than any transaction of the load takes.
 const POLLS_IN_VAIN: usize = 100;

@@ -7,8 +7,8 @@ use std::task::Poll;
 use change_feed::judge::Delivery;
 use change_feed::{Relay, RelayState};
 
-use crate::scripted::{Script, Scripted};
-use crate::world::{World, quick, within};
+use crate::relay::scripted::{Script, Scripted};
+use crate::relay::world::{World, quick, within};
 
 /// A loaded world and a relay that yields at every step and makes small parts.
 fn world_and_relay(

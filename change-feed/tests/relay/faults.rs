@@ -9,8 +9,8 @@ use change_feed::memory::MemoryPublisher;
 use change_feed::publisher::{Resume, Resumed};
 use change_feed::{Part, PublishError, Publisher, RelayError, RelayOptions, RelayState};
 
-use crate::scripted::{Fault, Script, Scripted};
-use crate::world::{World, quick, settle, within};
+use crate::relay::scripted::{Fault, Script, Scripted};
+use crate::relay::world::{World, quick, settle, within};
 
 /// Runs a relay whose call number `call` fails; if that ends the relay, another one finishes.
 /// Returns whether the relay made so many calls, and how it ended.

@@ -14,8 +14,8 @@ use change_feed::{
     Side, Source, SourceError,
 };
 
-use crate::scripted::{Script, Scripted};
-use crate::world::{TOPIC, World};
+use crate::relay::scripted::{Script, Scripted};
+use crate::relay::world::{TOPIC, World};
 
 /// A source or publisher that remembers something else than it should.
 struct Altered<T, A> {
@@ -237,7 +237,7 @@ async fn a_source_that_no_longer_has_what_follows_closes_the_feed() {
 async fn a_feed_that_was_enrolled_and_published_nothing_goes_on() {
     let world = World::loaded();
     let script = Script::new();
-    script.fail("next", crate::scripted::Fault::Fatal);
+    script.fail("next", crate::relay::scripted::Fault::Fatal);
     let relay = world.relay(Scripted::new(world.source(), &script), world.transactional());
     world.run(relay).await.expect_err("ended after its enrolment");
     assert_eq!(world.database.checkpoint(&world.feed).expect("enrolled").position, Position::ORIGIN);
@@ -256,7 +256,7 @@ async fn a_publisher_that_is_ahead_of_what_was_acknowledged_decides() {
         let mut run = std::pin::pin!(relay.run(std::future::pending()));
         let enrolled = async {
             handle.wait_until(|status| status.state == change_feed::RelayState::Running).await;
-            script.fail("acknowledge", crate::scripted::Fault::Hangs);
+            script.fail("acknowledge", crate::relay::scripted::Fault::Hangs);
             handle.wait_until(|status| status.position >= world.database.end()).await;
         };
         tokio::select! {

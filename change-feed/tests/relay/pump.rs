@@ -9,8 +9,8 @@ use change_feed::judge::Delivery;
 use change_feed::memory::MemoryPublisher;
 use change_feed::{RelayOptions, RelayState};
 
-use crate::scripted::{Script, Scripted};
-use crate::world::{World, event_of, quick, settle, within};
+use crate::relay::scripted::{Script, Scripted};
+use crate::relay::world::{World, event_of, quick, settle, within};
 
 #[tokio::test]
 async fn the_next_part_forms_while_one_is_being_published() {

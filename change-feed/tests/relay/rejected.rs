@@ -3,8 +3,8 @@
 use change_feed::judge::Delivery;
 use change_feed::{OnRejected, RelayError, RelayOptions};
 
-use crate::scripted::{Fault, Script, Scripted};
-use crate::world::{TOPIC, World, event_of, quick};
+use crate::relay::scripted::{Fault, Script, Scripted};
+use crate::relay::world::{TOPIC, World, event_of, quick};
 
 const LIMIT_BYTES: usize = 100;
 

@@ -9,8 +9,8 @@ use change_feed::memory::MemorySource;
 use change_feed::source::Elected;
 use change_feed::{Changes, Checkpoint, End, Position, RelayOptions, RelayState, Source, SourceError};
 
-use crate::scripted::{Fault, Script, Scripted};
-use crate::world::{World, quick, within};
+use crate::relay::scripted::{Fault, Script, Scripted};
+use crate::relay::world::{World, quick, within};
 
 #[tokio::test]
 async fn a_shutdown_delivers_what_is_captured() {
@@ -22,7 +22,7 @@ async fn a_shutdown_delivers_what_is_captured() {
     let stopped = within(relay.run(async {
         // Everything is captured, and nothing of it published.
         handle.wait_until(|status| status.pending_bytes > 0).await;
-        crate::world::settle().await;
+        crate::relay::world::settle().await;
         script.open();
     }))
     .await
@@ -119,7 +119,7 @@ async fn nothing_of_a_transaction_that_will_not_be_complete_is_begun_in_a_shutdo
         handle.wait_until(|status| status.pending_bytes > 1000).await;
     };
     let opened = async {
-        crate::world::settle().await;
+        crate::relay::world::settle().await;
         script.open();
     };
     let (stopped, ()) = within(Box::pin(async { tokio::join!(relay.run(shutdown), opened) })).await;
@@ -179,8 +179,8 @@ async fn what_was_captured_in_vain_and_then_published_in_fewer_runs_is_not_left_
     let shutdown = async {
         handle.wait_until(|status| matches!(status.state, RelayState::Retrying { .. })).await;
         script.heal();
-        world.broker.wait_for_records(crate::world::TOPIC, world.database.changes().len()).await;
-        crate::world::settle().await;
+        world.broker.wait_for_records(crate::relay::world::TOPIC, world.database.changes().len()).await;
+        crate::relay::world::settle().await;
     };
     let stopped = within(relay.run(shutdown)).await.expect("no fault");
     assert!(stopped.drained, "{}", stopped.position);

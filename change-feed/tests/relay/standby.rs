@@ -4,8 +4,8 @@ use change_feed::judge::Delivery;
 use change_feed::memory::MemoryPublisher;
 use change_feed::{RelayError, RelayState};
 
-use crate::scripted::{Fault, Script, Scripted};
-use crate::world::{World, settle, within};
+use crate::relay::scripted::{Fault, Script, Scripted};
+use crate::relay::world::{World, settle, within};
 
 #[tokio::test]
 async fn a_standby_takes_over_when_the_active_relay_stops() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use postgres_replication::Lsn;
 use postgres_replication::{Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions};
 
-use crate::database::{Database, PATIENCE, PUBLICATION, Read};
-use crate::instance::{Frozen, Instance};
+use crate::replication::database::{Database, PATIENCE, PUBLICATION, Read};
+use crate::replication::instance::{Frozen, Instance};
 
 /// The error that ends a stream.
 async fn end_of(stream: &mut ReplicationStream) -> ReplicationError {

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-use crate::database::shared_url;
+use crate::replication::database::shared_url;
 
 /// A PostgreSQL of the release that all tests run on; it ends and its data goes when this is dropped.
 pub(crate) struct Instance {

@@ -9,9 +9,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-use crate::database::{Database, PATIENCE, PUBLICATION, Read, execute};
-use crate::instance::Instance;
-use crate::tls_source::sources;
+use crate::replication::database::{Database, PATIENCE, PUBLICATION, Read, execute};
+use crate::replication::instance::Instance;
+use crate::replication::tls_source::sources;
 
 const ACCESS: &str = "
     hostssl all encrypted 127.0.0.1/32 scram-sha-256

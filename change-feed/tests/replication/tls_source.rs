@@ -8,8 +8,8 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use crate::database::{PATIENCE, execute};
-use crate::instance::Instance;
+use crate::replication::database::{PATIENCE, execute};
+use crate::replication::instance::Instance;
 
 /// A database of this role, which may replicate and comes in over TLS, with SCRAM.
 const ROLE: &str = "encrypted";

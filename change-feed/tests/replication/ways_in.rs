@@ -6,8 +6,8 @@ use postgres_replication::{ConnectOptions, ReplicationConnection, ReplicationErr
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-use crate::database::execute;
-use crate::instance::Instance;
+use crate::replication::database::execute;
+use crate::replication::instance::Instance;
 
 const ACCESS: &str = "
     local all clear password
@@ -85,7 +85,7 @@ async fn over_a_unix_socket(ways: &Ways<'_>) {
 #[tokio::test]
 async fn without_tls_in_the_program_a_url_that_demands_it_is_refused() {
     for mode in ["require", "verify-ca", "verify-full"] {
-        let url = format!("{}?sslmode={mode}", crate::database::shared_url());
+        let url = format!("{}?sslmode={mode}", crate::replication::database::shared_url());
         let error = ReplicationConnection::connect(&url.parse().expect("a URL")).await.expect_err(mode);
         assert!(matches!(error, ReplicationError::Tls { .. }), "{error:?}");
     }
@@ -118,7 +118,7 @@ impl Ways<'_> {
 
     /// The server reads its files when it comes to it.
     async fn wait_until_known(&self) {
-        let deadline = std::time::Instant::now() + crate::database::PATIENCE;
+        let deadline = std::time::Instant::now() + crate::replication::database::PATIENCE;
         while let Err(error) = self.tcp("trusted", "").await {
             assert!(std::time::Instant::now() < deadline, "{error:?}");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -4,7 +4,7 @@ use change_feed::outbox::Event;
 use change_feed::{Content, Position, Source};
 use sqlx::sqlite::SqliteJournalMode;
 
-use crate::world::{PATIENCE, World, change, end, guard, next, nothing_comes, started, versions};
+use crate::sqlite_outbox::world::{PATIENCE, World, change, end, guard, next, nothing_comes, started, versions};
 
 #[tokio::test]
 async fn what_commits_is_given_once_and_in_order_in_every_journal_mode() {
@@ -104,7 +104,8 @@ async fn a_rewind_gives_the_same_again() {
 async fn a_pool_of_the_applications_own_serves_as_well() {
     let world = World::new().await;
     let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect(&world.url()).await.expect("a pool");
-    let builder = change_feed::SqliteOutboxSource::on_pool(pool, &crate::world::feed()).outbox(guard().outbox_table());
+    let builder = change_feed::SqliteOutboxSource::on_pool(pool, &crate::sqlite_outbox::world::feed())
+        .outbox(guard().outbox_table());
     let source = started(builder, &Position::ORIGIN).await;
     world.change(&["a"]).await;
     assert_eq!(versions(&next(&source).await.changes), world.history().await);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use change_feed::{Epoch, Mismatch, Position, Source, SourceError, SqliteOutboxSource};
 use sqlx::sqlite::{SqliteJournalMode, SqlitePool};
 
-use crate::world::{PATIENCE, World, checkpoint, end, feed, next, text, versions};
+use crate::sqlite_outbox::world::{PATIENCE, World, checkpoint, end, feed, next, text, versions};
 
 #[tokio::test]
 async fn one_source_is_elected_and_the_next_takes_over_when_it_is_released_or_dropped() {
@@ -90,7 +90,7 @@ async fn an_older_copy_in_the_place_of_the_file_is_noticed_and_fails_closed() {
     let pool = SqlitePool::connect(&world.url()).await.expect("the restored file");
     let mut connection = pool.acquire().await.expect("a connection");
     for _ in 0..2 {
-        crate::world::change(&mut connection, &["a"], "{}").await;
+        crate::sqlite_outbox::world::change(&mut connection, &["a"], "{}").await;
     }
     let closed = source.start(&position).await.expect_err("another history");
     assert!(matches!(closed, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&closed));

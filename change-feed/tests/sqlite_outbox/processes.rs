@@ -9,7 +9,7 @@ use std::time::Duration;
 use change_feed::{Position, Source};
 use sqlx::ConnectOptions as _;
 
-use crate::world::{PATIENCE, Version, World, change, end, next, options, started, versions};
+use crate::sqlite_outbox::world::{PATIENCE, Version, World, change, end, next, options, started, versions};
 
 const ROLE: &str = "CHANGE_FEED_TEST_ROLE";
 const FILE: &str = "CHANGE_FEED_TEST_FILE";
@@ -21,7 +21,7 @@ struct Process(Child);
 impl Process {
     fn start(role: &str, world: &World) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--exact", "processes::what_another_process_does", "--nocapture"]);
+        command.args(["--exact", "sqlite_outbox::processes::what_another_process_does", "--nocapture"]);
         command.env(ROLE, role).env(FILE, &world.path).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().expect("a process"))
     }
@@ -53,8 +53,8 @@ async fn what_another_process_does() {
         }
     }
     let url = format!("sqlite:{}", path.display());
-    let builder = change_feed::SqliteOutboxSource::builder(&url, &crate::world::feed());
-    let source = started(builder.outbox(crate::world::guard().outbox_table()), &Position::ORIGIN).await;
+    let builder = change_feed::SqliteOutboxSource::builder(&url, &crate::sqlite_outbox::world::feed());
+    let source = started(builder.outbox(crate::sqlite_outbox::world::guard().outbox_table()), &Position::ORIGIN).await;
     std::fs::write(path.with_extension("elected"), "").expect("a sign");
     loop {
         source.next().await.expect("the source works");

@@ -1,11 +1,11 @@
 //! What happens to requests on the way to the cluster.
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::process::RelayProcess;
-use crate::crash::proxy::{Accident, Proxy};
-use crate::crash::servers::shared;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::patience::eventually;
+use crate::process::RelayProcess;
+use crate::servers::shared;
+use crate::support::proxy::{Accident, Proxy};
+use crate::world::World;
 
 /// The writers write so long at most between two accidents, and what follows an accident waits so long at most.
 const CALM_MAX_MS: u64 = 700;

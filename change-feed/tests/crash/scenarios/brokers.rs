@@ -1,10 +1,10 @@
 //! A cluster of three brokers, of which one at a time is killed.
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::cluster::Cluster;
-use crate::crash::patience::eventually;
-use crate::crash::servers::Servers;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::cluster::Cluster;
+use crate::patience::eventually;
+use crate::servers::Servers;
+use crate::world::World;
 
 const BROKERS: u32 = 3;
 /// The writers write so long at most between two faults.

@@ -1,9 +1,9 @@
 //! A relay that dies at each step.
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::death::{Death, Step};
-use crate::crash::servers::Site;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::death::{Death, Step};
+use crate::servers::Site;
+use crate::world::World;
 
 use super::kills::nothing_is_torn;
 

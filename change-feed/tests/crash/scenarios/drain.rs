@@ -1,10 +1,10 @@
 //! A relay that is told to end (SIGTERM).
 
-use crate::crash::assignment::{Assignment, Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::relay;
-use crate::crash::servers::shared;
-use crate::crash::world::World;
+use crate::assignment::{Assignment, Capture, Mode};
+use crate::patience::eventually;
+use crate::relay;
+use crate::servers::shared;
+use crate::world::World;
 
 /// A relay that is told to end publishes what it has captured, and exits with 0; the next one goes on without a
 /// repetition. In a process that has an assignment: is that relay.

@@ -2,11 +2,11 @@
 
 use change_feed::judge::{Delivery, FindingKind};
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::flaw::Flaw;
-use crate::crash::patience::eventually;
-use crate::crash::servers::shared;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::flaw::Flaw;
+use crate::patience::eventually;
+use crate::servers::shared;
+use crate::world::World;
 
 const KILLS: u32 = 3;
 const LIFE_MAX_MS: u64 = 500;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::process::RelayProcess;
-use crate::crash::relay::{FENCED, NOT_DRAINED, State};
-use crate::crash::servers::shared;
-use crate::crash::world::{World, reports};
+use crate::assignment::{Capture, Mode};
+use crate::patience::eventually;
+use crate::process::RelayProcess;
+use crate::relay::{FENCED, NOT_DRAINED, State};
+use crate::servers::shared;
+use crate::world::{World, reports};
 
 /// The active relay is frozen after so long at most.
 const REIGN_MAX_MS: u64 = 700;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use change_feed::judge::FindingKind;
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::process::RelayProcess;
-use crate::crash::relay::State;
-use crate::crash::servers::Site;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::patience::eventually;
+use crate::process::RelayProcess;
+use crate::relay::State;
+use crate::servers::Site;
+use crate::world::World;
 
 /// A relay lives so long at most before it is killed.
 const LIFE_MAX_MS: u64 = 1_500;

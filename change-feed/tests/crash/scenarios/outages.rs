@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::servers::Servers;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::servers::Servers;
+use crate::world::World;
 
 /// The writers write so long at most between two faults, and a server is away so long at most.
 const CALM_MAX_MS: u64 = 1_500;
@@ -60,7 +60,7 @@ pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], roun
                     commits if commits >= COMMITS_MEANWHILE => Ok(()),
                     commits => Err(format!("{commits} commits")),
                 };
-                crate::crash::patience::eventually("writers go on without the broker", go_on, String::new).await;
+                crate::patience::eventually("writers go on without the broker", go_on, String::new).await;
             }
             servers.tell("start", server).await;
             world.catch_up(&[&relay]).await;

@@ -7,10 +7,10 @@ use change_feed::EventId;
 use change_feed::kafka::{KafkaReader, ReaderError};
 use tokio::task::JoinHandle;
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::servers::Servers;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::patience::eventually;
+use crate::servers::Servers;
+use crate::world::World;
 
 use super::Fault;
 

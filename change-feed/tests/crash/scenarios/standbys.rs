@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::process::RelayProcess;
-use crate::crash::relay::State;
-use crate::crash::servers::shared;
-use crate::crash::world::{World, reports};
+use crate::assignment::{Capture, Mode};
+use crate::patience::eventually;
+use crate::process::RelayProcess;
+use crate::relay::State;
+use crate::servers::shared;
+use crate::world::{World, reports};
 
 /// The active relay is killed after so long at most.
 const REIGN_MAX_MS: u64 = 1_000;

@@ -1,9 +1,9 @@
 //! The server ends the process that reads the log.
 
-use crate::crash::assignment::{Capture, Mode};
-use crate::crash::patience::eventually;
-use crate::crash::servers::shared;
-use crate::crash::world::World;
+use crate::assignment::{Capture, Mode};
+use crate::patience::eventually;
+use crate::servers::shared;
+use crate::world::World;
 
 /// The stream lives so long at most after it has given something, and is ended then.
 const LIFE_MAX_MS: u64 = 700;

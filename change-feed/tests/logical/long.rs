@@ -1,16 +1,11 @@
 //! A source on the log of a PostgreSQL of its own: what only an administrator does to a server, and a very large transaction.
 
-#[path = "long_postgres_poll/instance.rs"]
-mod instance;
-#[path = "logical/world.rs"]
-mod world;
-
 use std::io::Write as _;
 use std::time::Duration;
 
+use super::world::{PATIENCE, World, changes, end, event, outbox, read, refusal, started, text, version, versions};
+use crate::support::instance::{Instance, Standby};
 use change_feed::{Mismatch, Position, Source, SourceError};
-use instance::{Instance, Standby};
-use world::{PATIENCE, World, changes, end, event, outbox, read, refusal, started, text, version, versions};
 
 const ADMIN: &str = "ADMIN_DATABASE_URL";
 

@@ -1,8 +1,6 @@
 //! The suites on the sources and publishers in memory, and on broken ones: each of those breaks
 //! exactly its rule.
 
-#![cfg(feature = "conformance")]
-
 mod broken_publishers;
 mod broken_sources;
 mod memory_publisher;

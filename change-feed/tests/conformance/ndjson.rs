@@ -1,7 +1,5 @@
 //! The suite of publishers on lines of JSON: a file, and a stream.
 
-#![cfg(feature = "conformance")]
-
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,5 @@
 //! The suite of publishers on Kafka, transactional and idempotent, as `read_committed` readers see it.
 
-#![cfg(all(feature = "conformance", feature = "kafka"))]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

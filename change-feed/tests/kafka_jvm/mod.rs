@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use change_feed::FeedName;
 use uuid::Uuid;
 
-use crate::cluster::{create_topic, read, read_events, wait_until_arrived, wait_until_stable};
-use crate::jvm::{Isolation, JavaRecord};
-use crate::log::Feed;
-use crate::relay::{RELAY_OF, Relay, leave_open, new_feed, start_process, topic_of};
-use crate::seen::{Place, Seen, Understood, differences, placed};
+use crate::kafka_jvm::cluster::{create_topic, read, read_events, wait_until_arrived, wait_until_stable};
+use crate::kafka_jvm::jvm::{Isolation, JavaRecord};
+use crate::kafka_jvm::log::Feed;
+use crate::kafka_jvm::relay::{RELAY_OF, Relay, leave_open, new_feed, start_process, topic_of};
+use crate::kafka_jvm::seen::{Place, Seen, Understood, differences, placed};
 
 const ABORTED: &str = "aborted";
 const ABANDONED: &str = "abandoned";

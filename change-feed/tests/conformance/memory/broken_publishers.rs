@@ -9,7 +9,7 @@ use change_feed::{
     Change, Checkpoint, End, Envelope, EventId, EventRecord, FeedName, Part, Position, Publisher, Router,
 };
 
-use crate::memory_publisher::{SharedByFlaws, TOPIC, Wired};
+use crate::conformance::memory::memory_publisher::{SharedByFlaws, TOPIC, Wired};
 
 /// What is wrong with a publisher.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,8 +1,6 @@
 //! Relays and servers crash under load: at length. `crash_recovery` is the quick version.
 
-mod crash;
-
-use crash::{Capture, Fault, Mode};
+use super::{Capture, Fault, Mode};
 
 const KILLS: u32 = 40;
 const DEATHS: u32 = 10;
@@ -20,7 +18,7 @@ const EVERY_FAULT: [Fault; 4] =
 
 #[test]
 fn a_relay_process_drains_when_it_is_told_to_end() {
-    crash::drains_when_told();
+    super::drains_when_told();
 }
 
 /// A test of one scenario for each database and each mode of Kafka.
@@ -69,11 +67,11 @@ macro_rules! on_each_pair {
 }
 
 on_each_pair! {
-    a_relay_is_killed_at_random_moments(capture, mode) => crash::kills(capture, mode, KILLS, None);
-    a_relay_is_killed_at_each_step(capture, mode) => crash::deaths(capture, mode, DEATHS, None);
-    the_active_one_of_two_relays_is_killed(capture, mode) => crash::standbys(capture, mode, FAIL_OVERS);
-    the_active_one_of_two_relays_is_frozen_and_wakes_up(capture, mode) => crash::freezes(capture, mode, FREEZES);
-    servers_go_away_and_come_back(capture, mode) => crash::outages(capture, mode, faults(capture), ROUNDS, 1);
+    a_relay_is_killed_at_random_moments(capture, mode) => crate::kills(capture, mode, KILLS, None);
+    a_relay_is_killed_at_each_step(capture, mode) => crate::deaths(capture, mode, DEATHS, None);
+    the_active_one_of_two_relays_is_killed(capture, mode) => crate::standbys(capture, mode, FAIL_OVERS);
+    the_active_one_of_two_relays_is_frozen_and_wakes_up(capture, mode) => crate::freezes(capture, mode, FREEZES);
+    servers_go_away_and_come_back(capture, mode) => crate::outages(capture, mode, faults(capture), ROUNDS, 1);
 }
 
 /// A file has no server that goes away.
@@ -86,76 +84,76 @@ fn faults(capture: Capture) -> &'static [Fault] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_killed_at_random_moments_on_three_brokers_in_transactions() {
-    crash::kills(Capture::PostgresLog, Mode::Transactional, KILLS_ON_THREE_BROKERS, THREE).await;
+    crate::kills(Capture::PostgresLog, Mode::Transactional, KILLS_ON_THREE_BROKERS, THREE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_killed_at_random_moments_on_three_brokers_without_transactions() {
-    crash::kills(Capture::PostgresLog, Mode::Idempotent, KILLS_ON_THREE_BROKERS, THREE).await;
+    crate::kills(Capture::PostgresLog, Mode::Idempotent, KILLS_ON_THREE_BROKERS, THREE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_killed_at_each_step_on_three_brokers_in_transactions() {
-    crash::deaths(Capture::PostgresLog, Mode::Transactional, DEATHS, THREE).await;
+    crate::deaths(Capture::PostgresLog, Mode::Transactional, DEATHS, THREE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_is_killed_at_each_step_on_three_brokers_without_transactions() {
-    crash::deaths(Capture::PostgresLog, Mode::Idempotent, DEATHS, THREE).await;
+    crate::deaths(Capture::PostgresLog, Mode::Idempotent, DEATHS, THREE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_three_brokers_and_the_coordinator_is_killed_under_transactions() {
-    crash::broker_kills(Capture::PostgresLog, Mode::Transactional, BROKER_ROUNDS, COORDINATORS).await;
+    super::broker_kills(Capture::PostgresLog, Mode::Transactional, BROKER_ROUNDS, COORDINATORS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_three_brokers_is_killed_without_transactions() {
-    crash::broker_kills(Capture::PostgresLog, Mode::Idempotent, BROKER_ROUNDS, 0).await;
+    super::broker_kills(Capture::PostgresLog, Mode::Idempotent, BROKER_ROUNDS, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_stopped_at_once_and_started_beside_three_brokers() {
     let faults = [Fault::PostgresKilled];
-    crash::outages(Capture::PostgresLog, Mode::Transactional, &faults, 3 * ROUNDS, 3).await;
+    crate::outages(Capture::PostgresLog, Mode::Transactional, &faults, 3 * ROUNDS, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walsender_is_terminated_in_transactions() {
-    crash::walsenders(Mode::Transactional, TERMINATIONS).await;
+    super::walsenders(Mode::Transactional, TERMINATIONS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walsender_is_terminated_without_transactions() {
-    crash::walsenders(Mode::Idempotent, TERMINATIONS).await;
+    super::walsenders(Mode::Idempotent, TERMINATIONS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_transaction_arrives_late_from_the_log_of_postgres() {
-    crash::accidents(Capture::PostgresLog, ACCIDENTS).await;
+    super::accidents(Capture::PostgresLog, ACCIDENTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_transaction_arrives_late_from_sqlite() {
-    crash::accidents(Capture::Sqlite, ACCIDENTS).await;
+    super::accidents(Capture::Sqlite, ACCIDENTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_are_open_while_the_broker_restarts_read_on_when_it_is_back() {
-    crash::readers(10).await;
+    super::readers(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_postgres() {
-    crash::shows_its_flaw(Capture::PostgresPoll).await;
+    super::shows_its_flaw(Capture::PostgresPoll).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_the_log_of_postgres() {
-    crash::shows_its_flaw(Capture::PostgresLog).await;
+    super::shows_its_flaw(Capture::PostgresLog).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_that_are_broken_on_purpose_are_seen_to_fail_on_sqlite() {
-    crash::shows_its_flaw(Capture::Sqlite).await;
+    super::shows_its_flaw(Capture::Sqlite).await;
 }

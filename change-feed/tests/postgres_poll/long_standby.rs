@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use change_feed::{PostgresPollSource, SourceError};
 
-use crate::instance::{Instance, Standby};
-use crate::world::{PATIENCE, World, feed, outbox, text};
+use crate::postgres_poll::world::{PATIENCE, World, feed, outbox, text};
+use crate::support::instance::{Instance, Standby};
 
 #[tokio::test]
 async fn a_standby_is_refused_with_the_address_of_the_primary_as_the_remedy() {

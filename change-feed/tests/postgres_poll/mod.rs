@@ -4,6 +4,12 @@ mod adversity;
 mod capture;
 mod election;
 mod load;
+#[cfg(feature = "long-tests")]
+mod long;
+#[cfg(feature = "long-tests")]
+mod long_crash;
+#[cfg(feature = "long-tests")]
+mod long_standby;
 mod pollers;
 mod reads;
 mod rights;

@@ -8,10 +8,10 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::instance::Instance;
-use crate::pollers::{UnsafePoller, Way};
-use crate::report;
-use crate::world::{PATIENCE, Version, World, end, text, versions};
+use crate::postgres_poll::long::report;
+use crate::postgres_poll::pollers::{UnsafePoller, Way};
+use crate::postgres_poll::world::{PATIENCE, Version, World, end, text, versions};
+use crate::support::instance::Instance;
 
 const ROUNDS: usize = 8;
 const WRITERS: usize = 4;

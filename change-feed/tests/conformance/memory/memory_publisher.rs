@@ -12,7 +12,7 @@ use change_feed::memory::{MemoryBroker, MemoryPublisher};
 use change_feed::publisher::{PublishError, Resume, Resumed};
 use change_feed::{FeedName, Part, Publisher, SourceIdentity};
 
-use crate::broken_publishers::{Flaw, Flawed};
+use crate::conformance::memory::broken_publishers::{Flaw, Flawed};
 
 pub(crate) const TOPIC: &str = "conformance";
 const MAX_PAYLOAD_BYTES: usize = 100_000;

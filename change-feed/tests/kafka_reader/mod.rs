@@ -1,7 +1,5 @@
 //! The Kafka reader on a real broker.
 
-#![cfg(feature = "kafka")]
-
 mod broker;
 
 use std::collections::BTreeMap;

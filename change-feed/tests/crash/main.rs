@@ -17,13 +17,16 @@ mod death;
 mod flaw;
 mod ledger;
 mod load;
+#[cfg(feature = "long-tests")]
+mod long;
 mod patience;
 mod process;
-#[path = "../kafka_publisher/proxy.rs"]
-mod proxy;
+mod recovery;
 mod relay;
 mod scenarios;
 mod servers;
+#[path = "../support/mod.rs"]
+mod support;
 mod topic;
 mod world;
 

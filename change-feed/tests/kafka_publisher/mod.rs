@@ -1,12 +1,9 @@
 //! The publisher to Kafka on a real cluster.
-#![cfg(feature = "kafka")]
-
 mod cluster;
 mod development_broker;
 mod misfortune;
 mod parts;
 mod position;
-mod proxy;
 mod refusal;
 mod shutdown;
 mod takeover;
@@ -16,8 +13,8 @@ mod topics;
 use change_feed::KafkaPublisher;
 use change_feed::publisher::KeptPosition;
 
-use crate::cluster::{Place, brokers, read_committed, read_committed_now};
-use crate::parts::Run;
+use crate::kafka_publisher::cluster::{Place, brokers, read_committed, read_committed_now};
+use crate::kafka_publisher::parts::Run;
 
 #[tokio::test]
 async fn a_part_arrives_in_order_with_its_headers_where_the_jvm_clients_put_its_keys() {

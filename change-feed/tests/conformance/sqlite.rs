@@ -1,7 +1,5 @@
 //! The suite of sources on an outbox of SQLite, written through the guard.
 
-#![cfg(all(feature = "conformance", feature = "sqlite"))]
-
 use async_trait::async_trait;
 use change_feed::conformance::source::{self, Capabilities, Database, NewEvent, SourceHarness, Writer};
 use change_feed::conformance::{HarnessError, NotConforming};

@@ -6,6 +6,8 @@ mod election;
 mod events;
 mod idle;
 mod large;
+#[cfg(feature = "long-tests")]
+mod long;
 mod restart;
 mod rows;
 mod shared_server;

@@ -10,7 +10,7 @@ use change_feed::memory::{MemoryDatabase, MemorySource};
 use change_feed::source::Source;
 use change_feed::{EventRecord, FeedName};
 
-use crate::broken_sources::{Defect, Defective, SharedByDefects};
+use crate::conformance::memory::broken_sources::{Defect, Defective, SharedByDefects};
 
 /// Sources of a database in memory, sound or with one defect.
 pub(crate) struct MemoryOutbox {

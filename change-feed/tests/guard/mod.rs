@@ -1,8 +1,6 @@
 //! The guard "the event closes the version", attacked around the library with raw SQL, on PostgreSQL and SQLite.
 //!
 //! `world` makes tables of a test's own, `oracle` reads their history and says what is wrong with it.
-#![cfg(all(feature = "postgres", feature = "sqlite"))]
-
 mod adoption;
 mod attacks;
 mod copies;

@@ -1,24 +1,11 @@
 //! Outbox polling of PostgreSQL: the hard load ten times over, and servers that crash or are no primaries.
 
-#[path = "long_postgres_poll/crash.rs"]
-mod crash;
-#[path = "long_postgres_poll/instance.rs"]
-mod instance;
-#[path = "postgres_poll/load.rs"]
-mod load;
-#[path = "postgres_poll/pollers.rs"]
-mod pollers;
-#[path = "long_postgres_poll/standby.rs"]
-mod standby;
-#[path = "postgres_poll/trial.rs"]
-mod trial;
-#[path = "postgres_poll/world.rs"]
-mod world;
-
 use std::io::Write as _;
 
+use super::trial;
+
 /// Says what was counted, for the log of the run.
-fn report(line: &str) {
+pub(super) fn report(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("a place to write to");
 }
 

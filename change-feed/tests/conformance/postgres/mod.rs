@@ -1,7 +1,5 @@
 //! The suite of sources on an outbox of PostgreSQL, polled and read from the log, written through the guard.
 
-#![cfg(all(feature = "conformance", feature = "postgres"))]
-
 use async_trait::async_trait;
 use change_feed::conformance::source::{self, Capabilities, Database, NewEvent, SourceHarness, Writer};
 use change_feed::conformance::{HarnessError, NotConforming};
@@ -12,8 +10,6 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres};
 use uuid::Uuid;
 
-#[cfg(feature = "logical")]
-#[path = "conformance_postgres/log.rs"]
 mod log;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
