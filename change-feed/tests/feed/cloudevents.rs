@@ -11,18 +11,18 @@ use uuid::Uuid;
 fn an_event_with_all_that_its_writer_and_its_source_can_tell() {
     let event = event().with_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
     let envelope = envelope(event).in_transaction(Some(TransactionPlace::last(771, 3)));
-    assert_eq!(shown(&envelope), include_str!("golden/cloudevents/event.txt"));
+    assert_eq!(shown(&envelope), include_str!("../golden/cloudevents/event.txt"));
 }
 
 #[test]
 fn an_event_in_the_midst_of_its_transaction() {
     let envelope = envelope(event()).in_transaction(Some(TransactionPlace::new(771, 1)));
-    assert_eq!(shown(&envelope), include_str!("golden/cloudevents/event_in_transaction.txt"));
+    assert_eq!(shown(&envelope), include_str!("../golden/cloudevents/event_in_transaction.txt"));
 }
 
 #[test]
 fn an_event_of_which_the_least_is_known() {
-    assert_eq!(shown(&envelope(event())), include_str!("golden/cloudevents/event_minimal.txt"));
+    assert_eq!(shown(&envelope(event())), include_str!("../golden/cloudevents/event_minimal.txt"));
 }
 
 #[test]
@@ -30,18 +30,18 @@ fn a_stub_in_the_place_of_a_withheld_event() {
     let event = event().with_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
     let envelope = envelope(event).in_transaction(Some(TransactionPlace::last(771, 1)));
     let stub = envelope.withheld("the record has 4001 bytes and the topic takes 4000 (max.message.bytes)");
-    assert_eq!(shown(&stub), include_str!("golden/cloudevents/withheld.txt"));
+    assert_eq!(shown(&stub), include_str!("../golden/cloudevents/withheld.txt"));
 }
 
 #[test]
 fn an_event_that_is_published_again_on_an_operators_order() {
-    assert_eq!(shown(&envelope(event()).replayed()), include_str!("golden/cloudevents/replay.txt"));
+    assert_eq!(shown(&envelope(event()).replayed()), include_str!("../golden/cloudevents/replay.txt"));
 }
 
 #[test]
 fn a_state_at_the_beginning_of_an_epoch() {
     let id = EventId::new(Uuid::from_u128(0x0190_a1b2_7c3d_7e4f_8a5b_ffff_ffff_ffff));
-    assert_eq!(shown(&envelope(event()).as_baseline(id)), include_str!("golden/cloudevents/baseline.txt"));
+    assert_eq!(shown(&envelope(event()).as_baseline(id)), include_str!("../golden/cloudevents/baseline.txt"));
 }
 
 fn event() -> EventRecord {

@@ -1,0 +1,3 @@
+//! What moves through a feed: its forms on the wire.
+
+mod cloudevents;
