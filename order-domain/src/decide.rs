@@ -1,6 +1,6 @@
 //! Command to event, or refusal.
 
-use crate::{Command, Item, NewOrder, Order, OrderError, OrderEvent, OrderId, rules};
+use crate::{Command, NewOrder, Order, OrderError, OrderEvent, OrderId, rules};
 
 /// The event that creates an order: version 1. Nothing can refuse it but an id that exists, which is for whoever
 /// keeps orders to say.
@@ -35,8 +35,8 @@ pub fn decide(order: &Order, command: &Command) -> Result<OrderEvent, OrderError
     let order_id = order.id();
     match command {
         Command::AddItem { item_id, item } => {
-            rules::add_item(order, *item_id, item.unit_price().currency())?;
-            Ok(OrderEvent::ItemAdded { order_id, item: Item::new(*item_id, item.clone()) })
+            let (_, item) = rules::add_item(order, *item_id, item)?;
+            Ok(OrderEvent::ItemAdded { order_id, item })
         }
         Command::ChangeItemQuantity { item_id, quantity } => {
             let item = &order.items()[rules::change_item_quantity(order, *item_id)?];

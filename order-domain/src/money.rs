@@ -30,6 +30,12 @@ impl Money {
         if minor < 0 { Err(InvalidValue::NegativeMoney) } else { Ok(Self { minor, currency }) }
     }
 
+    /// For an amount that was checked before: it is not negative.
+    pub(crate) const fn from_checked_minor(minor: i64, currency: Currency) -> Self {
+        debug_assert!(minor >= 0);
+        Self { minor, currency }
+    }
+
     /// No money, in this currency.
     #[must_use]
     pub const fn zero(currency: Currency) -> Self {

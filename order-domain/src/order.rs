@@ -5,8 +5,8 @@ use std::borrow::Borrow;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    Currency, CustomerId, DeliveryWindow, Item, ItemId, Money, MoneyError, OrderError, OrderEvent, OrderId, OrderState,
-    OrderStatus, ReplayError, Version, rules,
+    Currency, CustomerId, DeliveryWindow, Item, ItemId, Money, MoneyError, NewItem, OrderError, OrderEvent, OrderId,
+    OrderState, OrderStatus, ReplayError, Version, rules,
 };
 
 /// An order, as its events made it. Only events change it.
@@ -152,9 +152,9 @@ impl Order {
         match event {
             OrderEvent::Created { .. } => return Err(ReplayError::CreatedAgain { version }),
             OrderEvent::ItemAdded { item, .. } => {
-                let currency = item.unit_price().currency();
-                let place = rules::add_item(self, item.id(), currency).map_err(illegal)?;
-                self.items.insert(place, item.clone());
+                let as_new = NewItem::new(item.sku().clone(), item.quantity(), item.unit_price());
+                let (place, item) = rules::add_item(self, item.id(), &as_new).map_err(illegal)?;
+                self.items.insert(place, item);
             }
             OrderEvent::ItemQuantityChanged { item, previous_quantity, .. } => {
                 let place = rules::change_item_quantity(self, item.id()).map_err(illegal)?;

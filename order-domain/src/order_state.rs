@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Currency, CustomerId, DeliveryWindow, InvalidOrder, Item, ItemId, MAX_ITEMS_PER_ORDER, Money, NewItem, Order,
-    OrderId, OrderStatus, Quantity, Sku, Version,
+    Currency, CustomerId, DeliveryWindow, InvalidOrder, Item, ItemId, MAX_ITEMS_PER_ORDER, Money, Order, OrderId,
+    OrderStatus, Quantity, Sku, Version,
 };
 
 /// The parts of an order, as JSON and databases hold them. `Order::try_from` makes it an order, if it is one.
@@ -111,8 +111,8 @@ fn sorted_items(items: Vec<ItemState>, currency: Currency) -> Result<Vec<Item>, 
     }
     let mut sorted = BTreeMap::new();
     for ItemState { item_id, sku, quantity, unit_price_minor } in items {
-        let item = NewItem::new(sku, quantity, Money::from_minor(unit_price_minor, currency)?);
-        if sorted.insert(item_id, Item::new(item_id, item)).is_some() {
+        let item = Item::new(item_id, sku, quantity, Money::from_minor(unit_price_minor, currency)?);
+        if sorted.insert(item_id, item).is_some() {
             return Err(InvalidOrder::ItemTwice { item_id });
         }
     }

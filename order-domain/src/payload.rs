@@ -11,8 +11,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    Currency, CustomerId, DeliveryWindow, EventType, InvalidValue, Item, ItemId, Money, NewItem, OrderEvent, OrderId,
-    Quantity, Sku,
+    Currency, CustomerId, DeliveryWindow, EventType, InvalidValue, Item, ItemId, Money, OrderEvent, OrderId, Quantity,
+    Sku,
 };
 
 impl Serialize for OrderEvent {
@@ -124,7 +124,7 @@ impl<'a> ItemPayload<&'a Sku> {
 impl ItemPayload<Sku> {
     fn item(self) -> Result<Item, InvalidValue> {
         let unit_price = Money::from_minor(self.unit_price_minor, self.currency)?;
-        Ok(Item::new(self.item_id, NewItem::new(self.sku, self.quantity, unit_price)))
+        Ok(Item::new(self.item_id, self.sku, self.quantity, unit_price))
     }
 }
 

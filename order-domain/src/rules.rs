@@ -1,24 +1,27 @@
 //! The rules of an order, each in one place. Deciding asks them, and applying asks them again, so that no history
 //! can make an order that no command could have made.
 
-use crate::{Currency, ItemId, Order, OrderError, OrderStatus};
+use crate::error::OrderError;
+use crate::id::ItemId;
+use crate::item::{Item, NewItem};
+use crate::order::Order;
+use crate::status::OrderStatus;
 
 /// The most items that an order can have. May be raised later, never lowered: old orders have to stay readable.
 pub const MAX_ITEMS_PER_ORDER: usize = 200;
 
-/// An item may be added: answers where among the others it goes.
-pub(crate) fn add_item(order: &Order, item_id: ItemId, currency: Currency) -> Result<usize, OrderError> {
+/// Checks that an item may be added, and gives it its id and its price in the order's currency. Returns its place among
+/// the others too.
+pub(crate) fn add_item(order: &Order, item_id: ItemId, item: &NewItem) -> Result<(usize, Item), OrderError> {
     not_cancelled(order)?;
     let Err(place) = order.place_of(item_id) else {
         return Err(OrderError::ItemExists { item_id });
     };
-    if currency != order.currency() {
-        return Err(OrderError::CurrencyMismatch { order: order.currency(), item: currency });
-    }
+    let unit_price = item.unit_price_in(order.currency())?;
     if order.items().len() >= MAX_ITEMS_PER_ORDER {
         return Err(OrderError::TooManyItems { limit: MAX_ITEMS_PER_ORDER });
     }
-    Ok(place)
+    Ok((place, Item::new(item_id, item.sku().clone(), item.quantity(), unit_price)))
 }
 
 /// The quantity of an item may change: answers where the item is.

@@ -60,12 +60,15 @@ pub fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// An item, mostly priced in euros.
+/// An item, mostly priced in euros or in the order's currency.
 pub fn new_item() -> impl Strategy<Value = NewItem> {
-    let currency = prop_oneof![15 => Just(Currency::EUR), 1 => Just(Currency::JPY)];
-    let price = (price_minor(), currency);
-    let price = price.prop_filter_map("negative", |(minor, currency)| Money::from_minor(minor, currency).ok());
-    (sku(), quantity(), price).prop_map(|(sku, quantity, price)| NewItem::new(sku, quantity, price))
+    let currency = prop_oneof![9 => Just(Some(Currency::EUR)), 5 => Just(None), 2 => Just(Some(Currency::JPY))];
+    (sku(), quantity(), price_minor(), currency).prop_filter_map("negative", |(sku, quantity, minor, currency)| {
+        match currency {
+            Some(currency) => Money::from_minor(minor, currency).ok().map(|price| NewItem::new(sku, quantity, price)),
+            None => NewItem::in_order_currency(sku, quantity, minor).ok(),
+        }
+    })
 }
 
 /// A SKU of any legal characters and length.

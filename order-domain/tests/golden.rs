@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use order_domain::{
-    Currency, CustomerId, DeliveryWindow, EventType, Item, ItemId, Money, NewItem, Order, OrderEvent, OrderId,
-    OrderStatus, Quantity, Sku, Version,
+    Currency, CustomerId, DeliveryWindow, EventType, Item, ItemId, Money, Order, OrderEvent, OrderId, OrderStatus,
+    Quantity, Sku, Version,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn customer_id() -> CustomerId {
 fn item(number: u8, sku: &str, quantity: u16, minor: i64) -> Item {
     let item_id: ItemId = format!("01998f3e-7c00-7000-8000-0000000001{number:02}").parse().unwrap();
     let price = Money::from_minor(minor, Currency::EUR).unwrap();
-    Item::new(item_id, NewItem::new(Sku::new(sku).unwrap(), Quantity::new(quantity).unwrap(), price))
+    Item::new(item_id, Sku::new(sku).unwrap(), Quantity::new(quantity).unwrap(), price)
 }
 
 fn delivery_window() -> DeliveryWindow {

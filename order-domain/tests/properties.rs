@@ -172,7 +172,7 @@ fn random_commands_reach_every_event_and_every_refusal_of_few_items() {
     let mut runner = TestRunner::deterministic();
     let strategy = life();
     let mut reached = std::collections::BTreeMap::<&'static str, u32>::new();
-    for _ in 0..256 {
+    for _ in 0..512 {
         let life = strategy.new_tree(&mut runner).unwrap().current();
         let overflow = life.order.total().is_err().then_some("total overflows");
         let answers = life.answers.iter().map(|(_, _, answer)| match answer {

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use order_domain::{
-    Command, Currency, CustomerId, DeliveryWindow, InvalidOrder, Item, ItemId, MAX_ITEMS_PER_ORDER, Money, MoneyError,
-    NewItem, NewOrder, Order, OrderError, OrderEvent, OrderId, OrderState, OrderStatus, Quantity, ReplayError, Sku,
-    Version, create, decide,
+    Command, Currency, CustomerId, DeliveryWindow, InvalidOrder, InvalidValue, Item, ItemId, MAX_ITEMS_PER_ORDER,
+    Money, MoneyError, NewItem, NewOrder, Order, OrderError, OrderEvent, OrderId, OrderState, OrderStatus, Quantity,
+    ReplayError, Sku, Version, create, decide,
 };
 use uuid::Uuid;
 
@@ -22,6 +22,11 @@ fn version(number: i64) -> Version {
 
 fn quantity(pieces: u16) -> Quantity {
     Quantity::new(pieces).unwrap()
+}
+
+fn item(id: u128, minor: i64, currency: Currency) -> Item {
+    let price = Money::from_minor(minor, currency).unwrap();
+    Item::new(item_id(id), Sku::new("milk").unwrap(), quantity(2), price)
 }
 
 fn priced(minor: i64, currency: Currency) -> NewItem {
@@ -169,9 +174,20 @@ fn an_order_has_at_most_200_items() {
 }
 
 #[test]
+fn an_item_without_a_currency_takes_the_orders() {
+    let order = order_after(&[]);
+    let bread = NewItem::in_order_currency(Sku::new("bread").unwrap(), quantity(1), 320).unwrap();
+    let event = decide(&order, &Command::AddItem { item_id: item_id(1), item: bread }).unwrap();
+    let OrderEvent::ItemAdded { item, .. } = &event else { panic!("{event:?}") };
+    assert_eq!(item.unit_price(), Money::from_minor(320, order.currency()).unwrap());
+    let negative = NewItem::in_order_currency(Sku::new("bread").unwrap(), quantity(1), -1);
+    assert_eq!(negative, Err(InvalidValue::NegativeMoney));
+}
+
+#[test]
 fn the_event_of_a_quantity_tells_the_item_and_the_quantity_before() {
     let event = decide(&order_after(&[add(1)]), &change(1, 5)).unwrap();
-    let item = Item::new(item_id(1), priced(149, Currency::EUR)).with_quantity(quantity(5));
+    let item = item(1, 149, Currency::EUR).with_quantity(quantity(5));
     let expected = OrderEvent::ItemQuantityChanged { order_id: order_id(), item, previous_quantity: quantity(2) };
     assert_eq!(event, expected);
 }
@@ -251,8 +267,8 @@ fn an_event_of_another_order_is_not_applied() {
 #[test]
 fn an_event_that_no_command_could_have_caused_is_not_applied() {
     let order_id = order_id();
-    let milk = Item::new(item_id(1), priced(149, Currency::EUR));
-    let yen = Item::new(item_id(2), priced(149, Currency::JPY));
+    let milk = item(1, 149, Currency::EUR);
+    let yen = item(2, 149, Currency::JPY);
     let added = |item: &Item| OrderEvent::ItemAdded { order_id, item: item.clone() };
     let removed = OrderEvent::ItemRemoved { order_id, item: milk.clone() };
     let scheduled = OrderEvent::Scheduled { order_id, delivery_window: window(1) };
@@ -280,8 +296,8 @@ fn an_event_that_no_command_could_have_caused_is_not_applied() {
 #[test]
 fn an_event_that_tells_an_item_otherwise_than_the_order_has_it_is_not_applied() {
     let order_id = order_id();
-    let dearer = Item::new(item_id(1), priced(150, Currency::EUR));
-    let milk = Item::new(item_id(1), priced(149, Currency::EUR));
+    let dearer = item(1, 150, Currency::EUR);
+    let milk = item(1, 149, Currency::EUR);
     let contradiction = ReplayError::Contradiction { version: version(3), item_id: item_id(1) };
     for event in [
         OrderEvent::ItemRemoved { order_id, item: dearer.clone() },

@@ -1,7 +1,9 @@
 //! One change that somebody asks for, with all that has to stay the same when it is tried again.
 
 use chrono::Utc;
-use order_domain::{Command, ItemId, NewItem, NewOrder, Order, OrderError, OrderEvent, OrderId, Version, decide};
+use order_domain::{
+    Command, Currency, ItemId, NewItem, NewOrder, Order, OrderError, OrderEvent, OrderId, Version, decide,
+};
 use uuid::Uuid;
 
 use crate::{Refusal, Request};
@@ -124,13 +126,12 @@ fn command_parts(command: &Command) -> Vec<String> {
 }
 
 fn item_parts(item_id: Option<ItemId>, item: &NewItem) -> Vec<String> {
-    let price = item.unit_price();
     let mut parts = vec![
         "add_item".to_owned(),
         item.sku().to_string(),
         item.quantity().to_string(),
-        price.minor().to_string(),
-        price.currency().to_string(),
+        item.unit_price_minor().to_string(),
+        item.currency().map_or("", Currency::as_str).to_owned(),
     ];
     parts.extend(item_id.map(|id| id.to_string()));
     parts
@@ -150,7 +151,7 @@ fn fingerprint(parts: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use order_domain::{Currency, CustomerId, DeliveryWindow, Money, Quantity, Sku};
+    use order_domain::{CustomerId, DeliveryWindow, Money, Quantity, Sku};
 
     use super::*;
 
@@ -161,6 +162,10 @@ mod tests {
     fn milk(quantity: u16) -> NewItem {
         let price = Money::from_minor(149, Currency::EUR).unwrap();
         NewItem::new(Sku::new("milk").unwrap(), Quantity::new(quantity).unwrap(), price)
+    }
+
+    fn in_order_currency(quantity: u16) -> NewItem {
+        NewItem::in_order_currency(Sku::new("milk").unwrap(), Quantity::new(quantity).unwrap(), 149).unwrap()
     }
 
     fn order() -> Order {
@@ -178,6 +183,7 @@ mod tests {
         let known = [
             Ask::create(NewOrder::new(customer, Currency::EUR), Request::new()).fingerprint,
             Ask::add_item(order_id(), milk(2), Request::new()).fingerprint,
+            Ask::add_item(order_id(), in_order_currency(2), Request::new()).fingerprint,
             of(Command::AddItem { item_id, item: milk(2) }),
             of(Command::ChangeItemQuantity { item_id, quantity: Quantity::MAX }),
             of(Command::RemoveItem { item_id }),
@@ -187,6 +193,7 @@ mod tests {
         let expected = [
             "e12822c8e5ab6f592c42480e4f27a107",
             "1855eeb4d31399a3780990e57c14156a",
+            "fbc7487836c6961eb8f012b8f0a5c5c6",
             "34763d0b3d7029b0953e6a84d929a1b9",
             "64d1dacabe920dbdca79da9d284346c6",
             "dfd10c6c6047c6485db3c1e1f4594c4b",

@@ -10,6 +10,7 @@ on_both_databases![
     a_new_order_is_open_and_has_version_1,
     every_change_takes_the_next_version_and_answers_the_order_as_it_left_it,
     an_item_can_be_added_under_an_id_of_the_callers_choice,
+    an_item_without_a_currency_takes_the_orders,
     a_cancelled_order_refuses_every_change_and_says_since_when,
     what_is_not_there_is_refused_as_not_found,
     the_rules_of_the_domain_are_refused_by_name,
@@ -74,6 +75,26 @@ async fn every_change_takes_the_next_version_and_answers_the_order_as_it_left_it
         "cancelled",
     ];
     assert_eq!(types, expected);
+}
+
+async fn an_item_without_a_currency_takes_the_orders(world: World) {
+    let request = || Request::new().id("bread".parse().unwrap());
+    for currency in [Currency::EUR, Currency::JPY] {
+        let order = world.store.create(NewOrder::new(customer(), currency), Request::new()).await.unwrap();
+        let bread = NewItem::in_order_currency(Sku::new("bread").unwrap(), pieces(3), 320).unwrap();
+        let order = world.store.add_item(order.id(), bread, Request::new()).await.unwrap();
+        assert_eq!(order.items()[0].unit_price(), Money::from_minor(320, currency).unwrap());
+        assert_eq!(world.store.get(order.id()).await.unwrap(), order);
+        assert_eq!(world.replayed(order.id()).await, order, "the event names the currency");
+    }
+    let order = world.cancelled().await;
+    let bread = || NewItem::in_order_currency(Sku::new("bread").unwrap(), pieces(3), 320).unwrap();
+    let since = Refusal::OrderCancelled { at_version: order.version() };
+    assert_eq!(refused(world.store.add_item(order.id(), bread(), Request::new()).await), since);
+    assert_eq!(refused(world.store.add_item(nobody(), bread(), Request::new()).await), Refusal::OrderNotFound);
+    let order = world.create().await;
+    let added = world.store.add_item(order.id(), bread(), request()).await.unwrap();
+    assert_eq!(world.store.add_item(order.id(), bread(), request()).await.unwrap(), added, "asked for again");
 }
 
 async fn an_item_can_be_added_under_an_id_of_the_callers_choice(world: World) {

@@ -39,6 +39,9 @@ async fn each_change_is_one_statement_and_a_refusal_is_none_more() {
     executed("add", 1);
     store.add_item(id, milk(1), once()).await.unwrap();
     executed("add, asked for again", 1);
+    let bread = order_domain::NewItem::in_order_currency("bread".parse().unwrap(), pieces(1), 320).unwrap();
+    store.add_item(id, bread, Request::new()).await.unwrap();
+    executed("add in the order's currency", 1);
     store.change_quantity(id, first, pieces(7), Request::new()).await.unwrap();
     executed("change", 1);
     store.add_item(id, milk(1), once()).await.unwrap();

@@ -1,6 +1,6 @@
 //! What the store asks of a connection to PostgreSQL.
 
-use order_domain::{Command, CustomerId, EventType, NewOrder, Order, OrderEvent, OrderId, Version, create};
+use order_domain::{Command, Currency, CustomerId, EventType, NewOrder, Order, OrderEvent, OrderId, Version, create};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
@@ -134,17 +134,12 @@ fn change<'q>(
         .bind(ask.event_id)
         .bind(ask.request.trace_context());
     Ok(match command {
-        Command::AddItem { item_id, item } => {
-            let event = OrderEvent::ItemAdded { order_id, item: order_domain::Item::new(*item_id, item.clone()) };
-            let price = item.unit_price();
-            query
-                .bind(item_id.as_uuid())
-                .bind(item.sku().as_str())
-                .bind(i32::from(item.quantity()))
-                .bind(price.minor())
-                .bind(price.currency().as_str())
-                .bind(payload(&event)?)
-        }
+        Command::AddItem { item_id, item } => query
+            .bind(item_id.as_uuid())
+            .bind(item.sku().as_str())
+            .bind(i32::from(item.quantity()))
+            .bind(item.unit_price_minor())
+            .bind(item.currency().map(Currency::as_str)),
         Command::ChangeItemQuantity { item_id, quantity } => query.bind(item_id.as_uuid()).bind(i32::from(*quantity)),
         Command::RemoveItem { item_id } => query.bind(item_id.as_uuid()),
         Command::Schedule { delivery_window } => {

@@ -86,15 +86,20 @@ select b.*, e.version, s.status, s.delivery_starts_at, s.delivery_ends_at,
     };
 }
 
-/// `$7` item id, `$8` SKU, `$9` quantity, `$10` unit price, `$11` currency, `$12` payload.
+/// `$7` item id, `$8` SKU, `$9` quantity, `$10` unit price, `$11` currency, or null for the order's.
 const ADD_ITEM: &str = change!(
     event_type: "item_added",
     set: "",
-    if_before: "b.currency = $11 and coalesce(cardinality(b.item_ids), 0) < 200 and ($7 = any (b.item_ids)) is not true",
-    changed: "changed as (
+    if_before: "b.currency = coalesce($11, b.currency) and coalesce(cardinality(b.item_ids), 0) < 200 and ($7 = any (b.item_ids)) is not true",
+    changed: "added as (
     insert into public.order_items (order_id, item_id, sku, quantity, unit_price_minor)
     select s.order_id, $7, $8, $9, $10 from stepped s
-    returning order_id, $12::text::json as payload
+    returning order_id, item_id, sku, quantity, unit_price_minor
+), changed as (
+    select a.order_id, format(
+        '{\"order_id\":\"%s\",\"item_id\":\"%s\",\"sku\":%s,\"quantity\":%s,\"unit_price_minor\":%s,\"currency\":\"%s\"}',
+        a.order_id, a.item_id, to_json(a.sku), a.quantity, a.unit_price_minor, s.currency)::json as payload
+      from added a join stepped s on s.order_id = a.order_id
 )"
 );
 
