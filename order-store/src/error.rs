@@ -56,6 +56,13 @@ pub enum StoreError {
         /// Why, where there is more to say.
         source: Option<Source>,
     },
+    /// The SQLite file or its log was deleted or replaced while the store had it open. Every request is refused until the
+    /// program is started again: what it changed in the old file would be gone then.
+    #[error(
+        "the database file or its log was deleted or replaced while it was open: nothing was changed; stop the program, \
+         put the right file in its place, and start it again"
+    )]
+    FileReplaced,
     /// The program or the set-up is wrong (a missing right, a URL that can't be read): read the source.
     #[error("the database refused to work with this program")]
     Setup {

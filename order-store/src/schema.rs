@@ -5,10 +5,6 @@ use change_feed::outbox::{Dialect, Guard, Outbox};
 /// The version of the tables that this crate works with: the highest number of its migrations.
 pub const SCHEMA_VERSION: i64 = 1;
 
-/// [`order_domain::MAX_ITEMS_PER_ORDER`], as the tables have it: a higher one there needs a migration here.
-const ITEMS_LIMIT: u32 = 200;
-const _: () = assert!(ITEMS_LIMIT as usize == order_domain::MAX_ITEMS_PER_ORDER);
-
 /// A script that takes the tables to the next version. It is meant to run in one transaction, and writes its version
 /// into `order_store_migrations` at its end.
 ///
@@ -38,7 +34,7 @@ pub const fn migrations(dialect: Dialect) -> &'static [Migration] {
     }
 }
 
-/// The guard of the store's tables: the database keeps its rules, whoever writes. The migrations hold its scripts.
+/// The guard of the store's tables: the database keeps its rules against every writer. The migrations hold its scripts.
 ///
 /// ```
 /// use change_feed::outbox::Rule;
@@ -52,7 +48,7 @@ pub fn guard() -> Guard {
         .version("version")
         .final_state("status", "cancelled")
         .children("order_items", "order_id")
-        .children_limit(ITEMS_LIMIT)
+        .children_limit(order_domain::MAX_ITEMS_PER_ORDER as u32)
         .outbox("order_events")
         .version_key_declared()
 }

@@ -9,28 +9,32 @@ pub(crate) mod sealed {
 
     use order_domain::{CustomerId, Order, OrderId, Version};
 
-    use crate::sql::ask::{Ask, Outcome};
     use crate::sql::fault::Fault;
+    use crate::sql::requested_change::{Outcome, RequestedChange};
 
     /// What the store asks of a connection.
     pub trait Connection: Send {
         /// Tries the change once, in the transaction that the connection is in.
-        fn attempt(&mut self, ask: &Ask) -> impl Future<Output = Result<Outcome, Fault>> + Send;
+        fn attempt(
+            &mut self,
+            requested: &RequestedChange,
+            lock_timeout_ms: Option<u128>,
+        ) -> impl Future<Output = Result<Outcome, Fault>> + Send;
 
-        /// Waits until nobody else changes the order, and keeps it so until the transaction ends.
+        /// Locks the order until the transaction ends.
         fn lock(&mut self, order_id: OrderId) -> impl Future<Output = Result<(), Fault>> + Send;
 
-        /// The order as it is now.
+        /// Reads the order as it is now.
         fn get(&mut self, order_id: OrderId) -> impl Future<Output = Result<Option<Order>, Fault>> + Send;
 
-        /// The order as this version left it; none if the outbox doesn't tell.
+        /// Reads the order as this version left it; `None` if the outbox no longer tells.
         fn get_at(
             &mut self,
             order_id: OrderId,
             version: Version,
         ) -> impl Future<Output = Result<Option<Order>, Fault>> + Send;
 
-        /// At most `limit` orders of the customer with ids below `before`, the highest first.
+        /// Lists at most `limit` orders of the customer with ids below `before`, the highest first.
         fn list(
             &mut self,
             customer_id: CustomerId,
@@ -38,7 +42,10 @@ pub(crate) mod sealed {
             limit: i64,
         ) -> impl Future<Output = Result<Vec<Order>, Fault>> + Send;
 
-        /// The version of the store's tables; 0 where there are none.
+        /// Whether the server is a standby, which accepts no changes.
+        fn is_standby(&mut self) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+        /// Reads the version of the store's tables; 0 without tables.
         fn schema_version(&mut self) -> impl Future<Output = Result<i64, sqlx::Error>> + Send;
     }
 }

@@ -2,11 +2,11 @@
 
 use order_domain::{Command, CustomerId, DeliveryWindow, ItemId, NewItem, NewOrder, Order, OrderId, Quantity};
 
-use crate::sql::ask::{Ask, Outcome, What};
 use crate::sql::connection::OrderConnection;
 use crate::sql::constraint::is_raced;
-use crate::sql::fault::{At, Fault, Move};
-use crate::sql::runner::{self, Overtaken};
+use crate::sql::execution::{self, Overtaken};
+use crate::sql::fault::{Fault, Reaction, Stage};
+use crate::sql::requested_change::{Operation, Outcome, RequestedChange};
 use crate::{Cursor, OrderPage, Request, StoreError};
 
 /// The changes and questions of [`OrderStore`](crate::OrderStore) inside a transaction of the caller's, together with
@@ -49,7 +49,7 @@ impl<'c, C: OrderConnection> InTransaction<'c, C> {
     /// # Errors
     /// [`StoreError`] says what to do next.
     pub async fn create(&mut self, order: NewOrder, request: Request) -> Result<Order, StoreError> {
-        self.answer(Ask::create(order, request)).await
+        self.answer(RequestedChange::create(order, request)).await
     }
 
     /// See [`OrderStore::add_item`](crate::OrderStore::add_item).
@@ -57,7 +57,7 @@ impl<'c, C: OrderConnection> InTransaction<'c, C> {
     /// # Errors
     /// [`StoreError`] says what to do next.
     pub async fn add_item(&mut self, order_id: OrderId, item: NewItem, request: Request) -> Result<Order, StoreError> {
-        self.answer(Ask::add_item(order_id, item, request)).await
+        self.answer(RequestedChange::add_item(order_id, item, request)).await
     }
 
     /// See [`OrderStore::change_quantity`](crate::OrderStore::change_quantity).
@@ -113,7 +113,7 @@ impl<'c, C: OrderConnection> InTransaction<'c, C> {
     /// # Errors
     /// [`StoreError`] says what to do next.
     pub async fn change(&mut self, order_id: OrderId, command: Command, request: Request) -> Result<Order, StoreError> {
-        self.answer(Ask::change(order_id, command, request)).await
+        self.answer(RequestedChange::change(order_id, command, request)).await
     }
 
     /// See [`OrderStore::get`](crate::OrderStore::get). The order as this transaction sees it.
@@ -121,7 +121,7 @@ impl<'c, C: OrderConnection> InTransaction<'c, C> {
     /// # Errors
     /// [`StoreError`] says what to do next.
     pub async fn get(&mut self, order_id: OrderId) -> Result<Order, StoreError> {
-        runner::existing(self.connection, order_id).await.map_err(in_words)
+        execution::existing(self.connection, order_id).await.map_err(explain)
     }
 
     /// See [`OrderStore::list_by_customer`](crate::OrderStore::list_by_customer).
@@ -133,33 +133,33 @@ impl<'c, C: OrderConnection> InTransaction<'c, C> {
         customer_id: CustomerId,
         cursor: Option<Cursor>,
     ) -> Result<OrderPage, StoreError> {
-        runner::page(self.connection, customer_id, cursor).await.map_err(in_words)
+        execution::page(self.connection, customer_id, cursor).await.map_err(explain)
     }
 
-    async fn answer(&mut self, ask: Ask) -> Result<Order, StoreError> {
-        if let What::Change { order_id, .. } = ask.what {
+    async fn answer(&mut self, requested: RequestedChange) -> Result<Order, StoreError> {
+        if let Operation::Change { order_id, .. } = requested.operation {
             // Locked first, it can't be changed by others between what the attempt sees and what it does.
-            self.connection.lock(order_id).await.map_err(in_words)?;
+            self.connection.lock(order_id).await.map_err(explain)?;
         }
-        match self.connection.attempt(&ask).await.map_err(in_words)? {
+        match self.connection.attempt(&requested, None).await.map_err(explain)? {
             Outcome::Done(order) => Ok(order),
             Outcome::Refused(refusal) => Err(refusal.into()),
             Outcome::AcceptedBefore(accepted) => {
-                runner::first_answer(self.connection, &ask, accepted).await.map_err(in_words)
+                execution::first_answer(self.connection, &requested, accepted).await.map_err(explain)
             }
             Outcome::Overtaken => Err(StoreError::Conflict { source: Overtaken.into() }),
         }
     }
 }
 
-/// Nothing is under way here: only the caller commits.
-fn in_words(fault: Fault) -> StoreError {
+/// Nothing is in flight here: only the caller commits.
+fn explain(fault: Fault) -> StoreError {
     match fault {
-        Fault::Told(error) => error,
-        Fault::Database(error) => match Move::after(&error, At::Safe) {
-            Move::Again => StoreError::Conflict { source: error.into() },
-            Move::Refused(constraint) if is_raced(&constraint) => StoreError::Conflict { source: error.into() },
-            next => next.told(error),
+        Fault::Final(error) => error,
+        Fault::Database(error) => match Reaction::to(&error, Stage::NotStarted) {
+            Reaction::Again => StoreError::Conflict { source: error.into() },
+            Reaction::Refused(constraint) if is_raced(&constraint) => StoreError::Conflict { source: error.into() },
+            reaction => reaction.explain(error),
         },
     }
 }

@@ -1,16 +1,17 @@
-//! What the stores on SQL databases share, and each of them.
+//! The stores on SQL databases, and what they share.
 
-mod ask;
 mod connection;
 mod constraint;
+mod deadline;
+mod execution;
 mod fault;
 mod in_transaction;
+mod lease;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod runner;
+mod requested_change;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod unreadable;
 
 pub use connection::OrderConnection;
 pub use constraint::violated_constraint;
@@ -20,7 +21,7 @@ pub use postgres::PostgresOrderStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteOrderStore;
 
-/// The trait on the words of [`runner`], for each store of this crate.
+/// Implements the trait for a store of this crate.
 macro_rules! order_store {
     ($store:ty) => {
         #[async_trait::async_trait]
@@ -30,7 +31,11 @@ macro_rules! order_store {
                 order: order_domain::NewOrder,
                 request: crate::Request,
             ) -> Result<order_domain::Order, crate::StoreError> {
-                crate::sql::runner::change(self, crate::sql::ask::Ask::create(order, request)).await
+                crate::sql::execution::change(
+                    self,
+                    crate::sql::requested_change::RequestedChange::create(order, request),
+                )
+                .await
             }
 
             async fn add_item(
@@ -39,7 +44,11 @@ macro_rules! order_store {
                 item: order_domain::NewItem,
                 request: crate::Request,
             ) -> Result<order_domain::Order, crate::StoreError> {
-                crate::sql::runner::change(self, crate::sql::ask::Ask::add_item(order_id, item, request)).await
+                crate::sql::execution::change(
+                    self,
+                    crate::sql::requested_change::RequestedChange::add_item(order_id, item, request),
+                )
+                .await
             }
 
             async fn change(
@@ -48,11 +57,15 @@ macro_rules! order_store {
                 command: order_domain::Command,
                 request: crate::Request,
             ) -> Result<order_domain::Order, crate::StoreError> {
-                crate::sql::runner::change(self, crate::sql::ask::Ask::change(order_id, command, request)).await
+                crate::sql::execution::change(
+                    self,
+                    crate::sql::requested_change::RequestedChange::change(order_id, command, request),
+                )
+                .await
             }
 
             async fn get(&self, order_id: order_domain::OrderId) -> Result<order_domain::Order, crate::StoreError> {
-                crate::sql::runner::get(self, order_id).await
+                crate::sql::execution::get(self, order_id).await
             }
 
             async fn list_by_customer(
@@ -60,7 +73,7 @@ macro_rules! order_store {
                 customer_id: order_domain::CustomerId,
                 cursor: Option<crate::Cursor>,
             ) -> Result<crate::OrderPage, crate::StoreError> {
-                crate::sql::runner::list_by_customer(self, customer_id, cursor).await
+                crate::sql::execution::list_by_customer(self, customer_id, cursor).await
             }
         }
     };

@@ -3,10 +3,12 @@
 mod agreement;
 mod closing;
 mod conformance;
+mod connections;
 mod constraints;
 mod errors;
 mod migrations;
 mod overtaken;
+mod patience;
 mod postgres_only;
 mod proxy;
 mod races;

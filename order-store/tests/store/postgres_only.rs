@@ -5,17 +5,9 @@ use std::time::Duration;
 
 use order_store::{InTransaction, OrderStore, PostgresOrderStore, Refusal, Request, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tokio::task::JoinSet;
 
 use crate::proxy::Proxy;
-use crate::world::{Database, Postgres, World, milk, nobody, noon, nothing, pieces};
-
-fn postgres(world: &World) -> &Postgres {
-    match &world.database {
-        Database::Postgres(postgres) => postgres,
-        Database::Sqlite(_) => unreachable!("a world on PostgreSQL"),
-    }
-}
+use crate::world::{World, milk, nobody, noon, nothing, pieces, postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_change_is_one_statement_and_a_refusal_is_none_more() {
@@ -88,25 +80,18 @@ async fn serialization_failures_are_tried_again() {
     for isolation in ["repeatable read", "serializable"] {
         let world = World::postgres_at(isolation).await;
         let order = world.create().await;
-        let mut writers = JoinSet::new();
-        for _ in 0..4 {
-            let (store, id) = (Arc::clone(&world.store), order.id());
-            writers.spawn(async move {
-                for _ in 0..10 {
-                    store.add_item(id, milk(1), Request::new()).await.expect("tried again until it is done");
-                }
-            });
-        }
-        writers.join_all().await;
-        let order = world.store.get(order.id()).await.unwrap();
-        assert_eq!(order.items().len(), 40);
+        let mut other = postgres(&world).pool.begin().await.unwrap();
+        InTransaction::new(&mut *other).add_item(order.id(), milk(1), Request::new()).await.unwrap();
+        let (store, id) = (Arc::clone(&world.store), order.id());
+        let waiting = tokio::spawn(async move { store.add_item(id, milk(2), Request::new()).await });
+        let waits =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while world.number(waits).await == 0 {}
+        // The change that waits has a snapshot without this one.
+        other.commit().await.unwrap();
+        let order = waiting.await.unwrap().expect("tried again");
+        assert_eq!(order.items().len(), 2);
         assert_eq!(world.replayed(order.id()).await, order);
-        // So that its sessions tell their counts, before PostgreSQL 15 too.
-        postgres(&world).store.close().await;
-        let failures = "select xact_rollback from pg_stat_database where datname = current_database()";
-        while world.number(failures).await == 0 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 }
 

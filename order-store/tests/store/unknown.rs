@@ -7,7 +7,7 @@ use order_store::{OrderStore, PostgresOrderStore, Request, RequestId, StoreError
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::proxy::{Cut, Proxy};
-use crate::world::{Database, Postgres, World, customer, milk, version};
+use crate::world::{World, customer, milk, postgres, version};
 
 fn id(text: &str) -> Request {
     Request::new().id(RequestId::new(text).expect("a request id"))
@@ -18,13 +18,6 @@ async fn behind_a_proxy() -> (World, Proxy, PostgresOrderStore) {
     let proxy = Proxy::before(&postgres(&world).url).await;
     let store = PostgresOrderStore::connect(&proxy.url).await.expect("the database behind the proxy");
     (world, proxy, store)
-}
-
-fn postgres(world: &World) -> &Postgres {
-    match &world.database {
-        Database::Postgres(postgres) => postgres,
-        Database::Sqlite(_) => unreachable!("a world on PostgreSQL"),
-    }
 }
 
 /// The statement is prepared by now, so that the next message that the proxy could cut is its execution.
@@ -69,12 +62,11 @@ async fn a_change_that_is_lost_before_it_is_executed_is_unknown_and_done_when_as
 async fn a_new_order_whose_answer_is_lost_is_found_by_its_request_id() {
     let (world, proxy, store) = behind_a_proxy().await;
     let new = NewOrder::new(customer(), Currency::EUR);
+    // The statement is prepared by then, so that the next message that the proxy could cut is its execution.
+    store.create(NewOrder::new(customer(), Currency::EUR), Request::new()).await.unwrap();
     proxy.cut(Cut::AfterCommit);
-    // The first statement of a connection is prepared first: the proxy cuts whatever answer completes first.
-    let mut lost = store.create(new, id("create")).await;
-    while proxy.cuts() == 0 {
-        lost = store.create(new, id("create")).await;
-    }
+    let lost = store.create(new, id("create")).await;
+    assert_eq!(proxy.cuts(), 1);
     assert!(matches!(lost, Err(StoreError::Unknown { .. })), "{lost:?}");
     let order = store.create(new, id("create")).await.unwrap();
     assert_eq!(world.store.list_by_customer(new.customer_id(), None).await.unwrap().orders, [order]);
@@ -97,8 +89,8 @@ async fn an_answer_that_takes_too_long_is_unknown_and_found_out() {
     let order = world.create().await;
     let mut other = PgConnection::connect(&postgres(&world).url).await.unwrap();
     let mut holding = other.begin().await.unwrap();
-    let lock = format!("select from orders where order_id = '{}' for update", order.id());
-    holding.execute(AssertSqlSafe(lock)).await.unwrap();
+    // The lock of a table is waited for before the statement can limit its waits.
+    holding.execute("lock table order_requests in access exclusive mode").await.unwrap();
 
     let store = postgres(&world).store.clone().patience(Duration::from_millis(300));
     let slow = store.add_item(order.id(), milk(1), id("add")).await;

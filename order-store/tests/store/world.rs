@@ -1,12 +1,15 @@
 //! A database of one test's own, with a store on it.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use order_domain::{
     Currency, CustomerId, DeliveryWindow, EventType, ItemId, Money, NewItem, NewOrder, Order, OrderEvent, OrderId,
     Quantity, Sku, Version,
 };
-use order_store::{InTransaction, OrderConnection, OrderStore, PostgresOrderStore, Request, SqliteOrderStore};
+use order_store::{
+    InTransaction, OrderConnection, OrderStore, PostgresOrderStore, Request, SqliteOrderStore, StoreError,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row, SqliteConnection};
@@ -75,6 +78,20 @@ pub(crate) fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\" first")
     })
+}
+
+/// The database of a world on PostgreSQL.
+pub(crate) fn postgres(world: &World) -> &Postgres {
+    match &world.database {
+        Database::Postgres(postgres) => postgres,
+        Database::Sqlite(_) => unreachable!("a world on PostgreSQL"),
+    }
+}
+
+/// An error with all its sources.
+pub(crate) fn explained(error: &StoreError) -> String {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// The URL of another database of the same server.
@@ -149,6 +166,13 @@ impl World {
         store.migrate().await.expect("a migrated file");
         let database = Database::Sqlite(Sqlite { url, store: store.clone(), _folder: folder });
         Self { store: Arc::new(store), database }
+    }
+
+    /// Changes a setting of the database for the sessions that are opened from now on.
+    pub(crate) async fn set(&self, setting: &str, value: &str) {
+        let name = &postgres(self).name;
+        let set = format!("begin read write; alter database {name} set {setting} = '{value}'; commit");
+        sqlx::raw_sql(AssertSqlSafe(set)).execute(&postgres(self).pool).await.expect("a setting");
     }
 
     /// Runs statements as another program: in one transaction on a connection of its own.

@@ -1,25 +1,35 @@
 //! What the store asks of a connection to PostgreSQL.
 
-use order_domain::{Command, Currency, CustomerId, EventType, NewOrder, Order, OrderEvent, OrderId, Version, create};
+use order_domain::{
+    Command, Currency, CustomerId, EventType, MAX_ITEMS_PER_ORDER, NewOrder, Order, OrderEvent, OrderId, Version,
+    create,
+};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 use uuid::Uuid;
 
 use super::{row, statement};
-use crate::sql::ask::{Accepted, Ask, Outcome, What, judge};
 use crate::sql::connection::OrderConnection;
 use crate::sql::connection::sealed::Connection;
-use crate::sql::fault::Fault;
-use crate::sql::unreadable::Readable;
+use crate::sql::fault::{Fault, OrUnreadable};
+use crate::sql::requested_change::{Accepted, Operation, Outcome, RequestedChange, decide_request};
+
+/// As PostgreSQL's `integer`.
+const ITEMS_LIMIT: i32 = MAX_ITEMS_PER_ORDER as i32;
 
 impl OrderConnection for PgConnection {}
 
 impl Connection for PgConnection {
-    async fn attempt(&mut self, ask: &Ask) -> Result<Outcome, Fault> {
-        match &ask.what {
-            What::Create { order_id, order } => attempt_to_create(self, ask, *order_id, order).await,
-            What::Change { order_id, command } => attempt_to_change(self, ask, *order_id, command).await,
+    async fn attempt(&mut self, requested: &RequestedChange, lock_timeout_ms: Option<u128>) -> Result<Outcome, Fault> {
+        let lock_timeout_ms = lock_timeout_ms.map(|limit| limit.to_string());
+        match &requested.operation {
+            Operation::Create { order_id, order } => {
+                attempt_to_create(self, requested, lock_timeout_ms, *order_id, order).await
+            }
+            Operation::Change { order_id, command } => {
+                attempt_to_change(self, requested, lock_timeout_ms, *order_id, command).await
+            }
         }
     }
 
@@ -52,12 +62,16 @@ impl Connection for PgConnection {
         found.iter().filter_map(|found| row::order(found).transpose()).collect()
     }
 
+    async fn is_standby(&mut self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("select pg_catalog.pg_is_in_recovery()").fetch_one(self).await
+    }
+
     async fn schema_version(&mut self) -> Result<i64, sqlx::Error> {
         super::migrate::schema_version(self).await
     }
 }
 
-/// An event of the outbox; none if its payload was scrubbed.
+/// Reads an event of the outbox; `None` if its payload was scrubbed.
 fn event(row: &PgRow) -> Option<(Version, OrderEvent)> {
     let event_type: EventType = row::parsed(row, 1, "event type").ok()?;
     let payload = row.try_get::<&str, _>(2).ok()?;
@@ -67,7 +81,8 @@ fn event(row: &PgRow) -> Option<(Version, OrderEvent)> {
 
 async fn attempt_to_create(
     connection: &mut PgConnection,
-    ask: &Ask,
+    requested: &RequestedChange,
+    lock_timeout_ms: Option<String>,
     order_id: OrderId,
     order: &NewOrder,
 ) -> Result<Outcome, Fault> {
@@ -75,35 +90,37 @@ async fn attempt_to_create(
     let event = create(order_id, order);
     let found = sqlx::query(statement::CREATE)
         .bind(order_id.as_uuid())
-        .bind(ask.request_id())
-        .bind(&ask.fingerprint)
-        .bind(ask.event_id)
-        .bind(ask.request.trace_context())
+        .bind(requested.request_id())
+        .bind(&requested.fingerprint)
+        .bind(requested.event_id)
+        .bind(requested.request.trace_context())
         .bind(order.customer_id().as_uuid())
         .bind(order.currency().as_str())
         .bind(payload(&event)?)
+        .bind(lock_timeout_ms)
         .fetch_one(connection)
         .await?;
     if let Some(accepted) = accepted(&found, 0, None)? {
         return Ok(Outcome::AcceptedBefore(accepted));
     }
     let version = row::version(&found, CREATED_VERSION)?;
-    Ok(Outcome::Done(Order::from_events([(version, event)]).readable("order")?))
+    Ok(Outcome::Done(Order::from_events([(version, event)]).or_unreadable("order")?))
 }
 
 async fn attempt_to_change(
     connection: &mut PgConnection,
-    ask: &Ask,
+    requested: &RequestedChange,
+    lock_timeout_ms: Option<String>,
     order_id: OrderId,
     command: &Command,
 ) -> Result<Outcome, Fault> {
     const STEPPED_VERSION: usize = row::ORDER_COLUMNS + 3;
-    let found = change(ask, order_id, command)?.fetch_one(connection).await?;
+    let found = change(requested, lock_timeout_ms, order_id, command)?.fetch_one(connection).await?;
     let before = row::order(&found)?;
     let Some(version) = found.try_get::<Option<i64>, _>(STEPPED_VERSION)? else {
         return match accepted(&found, row::ORDER_COLUMNS, before.as_ref())? {
             Some(accepted) => Ok(Outcome::AcceptedBefore(accepted)),
-            None => Ok(match judge(before.as_ref(), command, &ask.request) {
+            None => Ok(match decide_request(before.as_ref(), command, &requested.request) {
                 Err(refusal) => Outcome::Refused(refusal),
                 Ok(_) => Outcome::Overtaken,
             }),
@@ -112,34 +129,37 @@ async fn attempt_to_change(
     match before {
         Some(mut order) if order.version().next().map(Version::get) == Some(version) => {
             // What the database accepted, the domain accepts: one specification.
-            let event = judge(Some(&order), command, &ask.request).readable("order")?;
-            order.apply(&event).readable("order")?;
+            let event = decide_request(Some(&order), command, &requested.request).or_unreadable("order")?;
+            order.apply(&event).or_unreadable("order")?;
             Ok(Outcome::Done(order))
         }
         _ => Ok(Outcome::Done(row::order_afresh(&found, STEPPED_VERSION)?)),
     }
 }
 
-/// The statement with all that it takes.
+/// Binds the parameters of the change to its statement.
 fn change<'q>(
-    ask: &'q Ask,
+    requested: &'q RequestedChange,
+    lock_timeout_ms: Option<String>,
     order_id: OrderId,
     command: &'q Command,
 ) -> Result<Query<'q, Postgres, PgArguments>, Fault> {
     let query = sqlx::query(statement::of(command))
         .bind(Uuid::from(order_id))
-        .bind(ask.request.expected_version().map(Version::get))
-        .bind(ask.request_id())
-        .bind(&ask.fingerprint)
-        .bind(ask.event_id)
-        .bind(ask.request.trace_context());
+        .bind(requested.request.expected_version().map(Version::get))
+        .bind(requested.request_id())
+        .bind(&requested.fingerprint)
+        .bind(requested.event_id)
+        .bind(requested.request.trace_context())
+        .bind(lock_timeout_ms);
     Ok(match command {
         Command::AddItem { item_id, item } => query
             .bind(item_id.as_uuid())
             .bind(item.sku().as_str())
             .bind(i32::from(item.quantity()))
             .bind(item.unit_price_minor())
-            .bind(item.currency().map(Currency::as_str)),
+            .bind(item.currency().map(Currency::as_str))
+            .bind(ITEMS_LIMIT),
         Command::ChangeItemQuantity { item_id, quantity } => query.bind(item_id.as_uuid()).bind(i32::from(*quantity)),
         Command::RemoveItem { item_id } => query.bind(item_id.as_uuid()),
         Command::Schedule { delivery_window } => {
@@ -151,10 +171,10 @@ fn change<'q>(
 }
 
 fn payload(event: &OrderEvent) -> Result<String, Fault> {
-    Ok(serde_json::to_string(event).readable("payload")?)
+    Ok(serde_json::to_string(event).or_unreadable("payload")?)
 }
 
-/// The request that was accepted before, in three columns from `first` on.
+/// Reads the request that was accepted before, in three columns from `first` on.
 fn accepted(row: &PgRow, first: usize, present: Option<&Order>) -> Result<Option<Accepted>, Fault> {
     let Some(fingerprint) = row.try_get::<Option<String>, _>(first + 2)? else {
         return Ok(None);

@@ -5,5 +5,6 @@ mod migrate;
 mod row;
 mod statement;
 mod store;
+mod turns;
 
 pub use store::PostgresOrderStore;

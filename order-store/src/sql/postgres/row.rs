@@ -9,8 +9,7 @@ use sqlx::{Decode, Postgres, Row, Type};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::sql::fault::Fault;
-use crate::sql::unreadable::Readable;
+use crate::sql::fault::{Fault, OrUnreadable};
 
 /// How many columns an order takes.
 pub(super) const ORDER_COLUMNS: usize = 11;
@@ -20,7 +19,7 @@ const ITEM_COLUMNS: usize = 4;
 pub(super) fn order(row: &PgRow) -> Result<Option<Order>, Fault> {
     match row.try_get::<Option<Uuid>, _>(0)? {
         None => Ok(None),
-        Some(_) => Ok(Some(Order::try_from(state(row)?).readable("order")?)),
+        Some(_) => Ok(Some(Order::try_from(state(row)?).or_unreadable("order")?)),
     }
 }
 
@@ -45,14 +44,14 @@ pub(super) fn order_afresh(row: &PgRow, first: usize) -> Result<Order, Fault> {
         version: version(row, first)?,
         status: parsed::<OrderStatus>(row, first + 1, "status")?,
         delivery_window: window(row, first + 2)?,
-        items: serde_json::from_str(items).readable("items")?,
+        items: serde_json::from_str(items).or_unreadable("items")?,
         ..state(row)?
     };
-    Ok(Order::try_from(state).readable("order")?)
+    Ok(Order::try_from(state).or_unreadable("order")?)
 }
 
 pub(super) fn version(row: &PgRow, column: usize) -> Result<Version, Fault> {
-    Ok(Version::new(row.try_get::<i64, _>(column)?).readable("version")?)
+    Ok(Version::new(row.try_get::<i64, _>(column)?).or_unreadable("version")?)
 }
 
 pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
@@ -60,14 +59,14 @@ pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>
     column: usize,
     what: &'static str,
 ) -> Result<T, Fault> {
-    Ok(row.try_get::<&str, _>(column)?.parse::<T>().readable(what)?)
+    Ok(row.try_get::<&str, _>(column)?.parse::<T>().or_unreadable(what)?)
 }
 
 fn window(row: &PgRow, column: usize) -> Result<Option<DeliveryWindow>, Fault> {
     let starts_at: Option<DateTime<Utc>> = row.try_get(column)?;
     let ends_at: Option<DateTime<Utc>> = row.try_get(column + 1)?;
     match (starts_at, ends_at) {
-        (Some(starts_at), Some(ends_at)) => Ok(Some(DeliveryWindow::new(starts_at, ends_at).readable("window")?)),
+        (Some(starts_at), Some(ends_at)) => Ok(Some(DeliveryWindow::new(starts_at, ends_at).or_unreadable("window")?)),
         (None, None) => Ok(None),
         _ => Err(StoreError::Unreadable { what: "window", source: None }.into()),
     }
@@ -83,8 +82,8 @@ fn items(row: &PgRow, first: usize) -> Result<Vec<ItemState>, Fault> {
     let items = columns.map(|(((item_id, sku), quantity), unit_price_minor)| {
         Ok(ItemState {
             item_id: item_id.into(),
-            sku: Sku::new(sku).readable("SKU")?,
-            quantity: Quantity::new(quantity).readable("quantity")?,
+            sku: Sku::new(sku).or_unreadable("SKU")?,
+            quantity: Quantity::new(quantity).or_unreadable("quantity")?,
             unit_price_minor,
         })
     });

@@ -10,12 +10,12 @@
 //! ```
 //!
 //! *Overtaken*: where `stepped` had to wait for another change, `before` is older than what it stepped. What only rows of
-//! items can tell (is there such an item, how many are there) was then judged by old ones. Triggers and keys judge
+//! items can tell (is there such an item, how many are there) was then judged by old ones. Triggers and keys decide_request
 //! again, so that nothing wrong commits; a refusal that only the old rows justify is tried again; and an answer takes
 //! the items from `order_items_now`, which looks again while the order's row is held.
 //!
 //! Parameters of every change: `$1` order id, `$2` expected version, `$3` request id, `$4` fingerprint, `$5` event id,
-//! `$6` trace context; from `$7` on those of the change.
+//! `$6` trace context, `$7` lock timeout in milliseconds; from `$8` on those of the change.
 
 use order_domain::Command;
 
@@ -41,6 +41,22 @@ macro_rules! items_of {
     };
 }
 
+/// Limits the waits for locks to this many milliseconds until the transaction ends, so that the server gives up before
+/// the store does, and what the store reports as failed is never made later. A limit that the role has already stays.
+/// One row; null is no limit. (`before` is evaluated before the first row is locked.)
+macro_rules! lock_timeout {
+    ($milliseconds:literal) => {
+        concat!(
+            "(select case when ",
+            $milliseconds,
+            "::text is not null and current_setting('lock_timeout') = '0'
+               then set_config('lock_timeout', ",
+            $milliseconds,
+            "::text, true) end) lock_timeout"
+        )
+    };
+}
+
 macro_rules! change {
     (event_type: $event_type:literal, set: $set:literal, if_before: $if_before:literal, changed: $changed:literal) => {
         concat!(
@@ -49,7 +65,9 @@ macro_rules! change {
             order_columns!(),
             ",
            r.order_id as request_order_id, r.version as request_version, r.fingerprint
-      from (select) one
+      from ",
+            lock_timeout!("$7"),
+            "
       left join public.orders o on o.order_id = $1
       left join public.order_requests r on r.request_id = $3
       cross join ",
@@ -86,14 +104,15 @@ select b.*, e.version, s.status, s.delivery_starts_at, s.delivery_ends_at,
     };
 }
 
-/// `$7` item id, `$8` SKU, `$9` quantity, `$10` unit price, `$11` currency, or null for the order's.
+/// `$8` item id, `$9` SKU, `$10` quantity, `$11` unit price, `$12` currency, or null for the order's,
+/// `$13` the most items of an order.
 const ADD_ITEM: &str = change!(
     event_type: "item_added",
     set: "",
-    if_before: "b.currency = coalesce($11, b.currency) and coalesce(cardinality(b.item_ids), 0) < 200 and ($7 = any (b.item_ids)) is not true",
+    if_before: "b.currency = coalesce($12, b.currency) and coalesce(cardinality(b.item_ids), 0) < $13 and ($8 = any (b.item_ids)) is not true",
     changed: "added as (
     insert into public.order_items (order_id, item_id, sku, quantity, unit_price_minor)
-    select s.order_id, $7, $8, $9, $10 from stepped s
+    select s.order_id, $8, $9, $10, $11 from stepped s
     returning order_id, item_id, sku, quantity, unit_price_minor
 ), changed as (
     select a.order_id, format(
@@ -103,58 +122,58 @@ const ADD_ITEM: &str = change!(
 )"
 );
 
-/// `$7` item id, `$8` quantity.
+/// `$8` item id, `$9` quantity.
 ///
 /// `previous` reads with a row lock, so it tells the quantity that the update replaces: a plain read would tell the one
 /// that the statement's snapshot shows.
 const CHANGE_QUANTITY: &str = change!(
     event_type: "item_quantity_changed",
     set: "",
-    if_before: "$7 = any (b.item_ids)",
+    if_before: "$8 = any (b.item_ids)",
     changed: "previous as (
     select i.order_id, i.quantity, s.currency
       from stepped s join public.order_items i on i.order_id = s.order_id
-     where i.item_id = $7 for no key update of i
+     where i.item_id = $8 for no key update of i
 ), changed as (
-    update public.order_items i set quantity = $8 from previous p
-     where i.order_id = p.order_id and i.item_id = $7
+    update public.order_items i set quantity = $9 from previous p
+     where i.order_id = p.order_id and i.item_id = $8
     returning i.order_id, format(
         '{\"order_id\":\"%s\",\"item_id\":\"%s\",\"sku\":%s,\"quantity\":%s,\"previous_quantity\":%s,\"unit_price_minor\":%s,\"currency\":\"%s\"}',
         i.order_id, i.item_id, to_json(i.sku), i.quantity, p.quantity, i.unit_price_minor, p.currency)::json as payload
 )"
 );
 
-/// `$7` item id.
+/// `$8` item id.
 const REMOVE_ITEM: &str = change!(
     event_type: "item_removed",
     set: "",
-    if_before: "$7 = any (b.item_ids) and (b.status <> 'scheduled' or cardinality(b.item_ids) > 1)",
+    if_before: "$8 = any (b.item_ids) and (b.status <> 'scheduled' or cardinality(b.item_ids) > 1)",
     changed: "changed as (
     delete from public.order_items i using stepped s
-     where i.order_id = s.order_id and i.item_id = $7
+     where i.order_id = s.order_id and i.item_id = $8
     returning i.order_id, format(
         '{\"order_id\":\"%s\",\"item_id\":\"%s\",\"sku\":%s,\"quantity\":%s,\"unit_price_minor\":%s,\"currency\":\"%s\"}',
         i.order_id, i.item_id, to_json(i.sku), i.quantity, i.unit_price_minor, s.currency)::json as payload
 )"
 );
 
-/// `$7` start, `$8` end, `$9` payload.
+/// `$8` start, `$9` end, `$10` payload.
 const SCHEDULE: &str = change!(
     event_type: "scheduled",
-    set: ", status = 'scheduled', delivery_starts_at = $7, delivery_ends_at = $8",
+    set: ", status = 'scheduled', delivery_starts_at = $8, delivery_ends_at = $9",
     if_before: "cardinality(b.item_ids) > 0",
     changed: "changed as (
-    select s.order_id, $9::text::json as payload from stepped s
+    select s.order_id, $10::text::json as payload from stepped s
 )"
 );
 
-/// `$7` payload.
+/// `$8` payload.
 const CANCEL: &str = change!(
     event_type: "cancelled",
     set: ", status = 'cancelled'",
     if_before: "true",
     changed: "changed as (
-    select s.order_id, $7::text::json as payload from stepped s
+    select s.order_id, $8::text::json as payload from stepped s
 )"
 );
 
@@ -169,10 +188,13 @@ pub(super) const fn of(command: &Command) -> &'static str {
 }
 
 /// `$1` order id, `$2` request id, `$3` fingerprint, `$4` event id, `$5` trace context, `$6` customer id, `$7` currency,
-/// `$8` payload.
-pub(super) const CREATE: &str = "with before as materialized (
+/// `$8` payload, `$9` lock timeout in milliseconds.
+pub(super) const CREATE: &str = concat!(
+    "with before as materialized (
     select r.order_id, r.version, r.fingerprint
-      from (select) one left join public.order_requests r on r.request_id = $2
+      from ",
+    lock_timeout!("$9"),
+    " left join public.order_requests r on r.request_id = $2
 ), created as (
     insert into public.orders (order_id, customer_id, currency)
     select $1, $6, $7 from before b where b.fingerprint is null
@@ -185,7 +207,8 @@ pub(super) const CREATE: &str = "with before as materialized (
     insert into public.order_requests (request_id, order_id, version, fingerprint)
     select $2, e.order_id, e.version, $3 from event e where $2 is not null
 )
-select b.order_id, b.version, b.fingerprint, e.version from before b left join event e on true";
+select b.order_id, b.version, b.fingerprint, e.version from before b left join event e on true"
+);
 
 /// The weakest lock that keeps an order from changing: keys that only refer to it don't wait.
 pub(super) const LOCK: &str = "select from public.orders where order_id = $1 for no key update";

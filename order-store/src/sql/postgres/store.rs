@@ -1,19 +1,22 @@
 //! The store on PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 
+use super::turns::Turns;
 use super::{migrate, statement};
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::schema::SCHEMA_VERSION;
-use crate::sql::ask::{Ask, Outcome};
 use crate::sql::connection::sealed::Connection;
-use crate::sql::fault::{At, Fault, Move};
-use crate::sql::runner::Store;
-use crate::sql::runner::known;
+use crate::sql::deadline::Deadline;
+use crate::sql::execution::{self, Store, not_newer};
+use crate::sql::fault::{Fault, Stage, explain_unstarted};
+use crate::sql::lease::Lease;
+use crate::sql::requested_change::{Outcome, RequestedChange};
 
 /// Orders on PostgreSQL 14 and above.
 ///
@@ -34,15 +37,18 @@ use crate::sql::runner::known;
 #[derive(Debug, Clone)]
 pub struct PostgresOrderStore {
     pool: PgPool,
+    turns: Arc<Turns>,
     patience: Duration,
 }
 
-/// Above it a connection is asked whether it is still there before it is used, which takes a round trip.
+/// A connection that was idle for longer is tested before it is used, which takes a round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
-/// How many requests one transaction forgets.
+/// The number of requests that one transaction forgets.
 const FORGET_BATCH: i64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The server looks this often whether the client of a statement is still there.
+const CLIENT_CHECK: &str = "set client_connection_check_interval = '200ms'";
 
 impl PostgresOrderStore {
     /// Connects, with a pool of [`PostgresOrderStore::pool_options`].
@@ -51,11 +57,11 @@ impl PostgresOrderStore {
     /// [`StoreError::Unavailable`], [`StoreError::Setup`], or [`StoreError::SchemaVersion`] if the database was migrated by
     /// a newer program.
     pub async fn connect(database_url: &str) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = database_url.parse().map_err(before_anything)?;
+        let options: PgConnectOptions = database_url.parse().map_err(explain_unstarted)?;
         // A pool would try until its time is up, and then tell that instead of the reason.
-        let first = options.connect().await.map_err(before_anything)?;
+        let first = options.connect().await.map_err(explain_unstarted)?;
         let pool = Self::pool_options().connect_lazy_with(options);
-        first.close().await.map_err(before_anything)?;
+        first.close().await.map_err(explain_unstarted)?;
         Self::from_pool(pool).await
     }
 
@@ -64,33 +70,39 @@ impl PostgresOrderStore {
     /// # Errors
     /// As [`PostgresOrderStore::connect`].
     pub async fn from_pool(pool: PgPool) -> Result<Self, StoreError> {
-        let mut connection = pool.acquire().await.map_err(before_anything)?;
-        let found = connection.schema_version().await.map_err(before_anything)?;
+        let mut connection = pool.acquire().await.map_err(explain_unstarted)?;
+        let found = connection.schema_version().await.map_err(explain_unstarted)?;
         drop(connection);
-        known(found)?;
-        Ok(Self { pool, patience: PATIENCE })
+        not_newer(found)?;
+        let turns = Arc::new(Turns::of_pool(pool.options().get_max_connections()));
+        Ok(Self { pool, turns, patience: PATIENCE })
     }
 
-    /// What [`PostgresOrderStore::connect`] makes its pool with: ten connections, and ten seconds to wait for one.
+    /// The options of the pool that [`PostgresOrderStore::connect`] makes: ten connections, and ten seconds to wait for
+    /// one.
     ///
-    /// sqlx's default asks a connection whether it is still there each time before it is used: one more round trip for
-    /// each change. This one asks only those that have been idle for more than a second.
+    /// sqlx's default tests each connection before it is used: one more round trip for each change. These options test
+    /// only connections that were idle for more than a second. They also let the server notice that the client of a
+    /// statement is gone (`client_connection_check_interval`), so that a change whose caller gave up is not made later.
     #[must_use]
     pub fn pool_options() -> PgPoolOptions {
-        PgPoolOptions::new().acquire_timeout(ACQUIRE_LIMIT).test_before_acquire(false).before_acquire(
-            |connection, meta| {
+        PgPoolOptions::new()
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
                 Box::pin(async move {
                     if meta.idle_for > TRUSTED_IDLE {
                         connection.ping().await?;
                     }
                     Ok(true)
                 })
-            },
-        )
+            })
+            .after_connect(|connection, _| Box::pin(watch_client(connection)))
     }
 
-    /// The longest that the database may take for one answer, waiting for other changes included: 30 seconds unless said
-    /// otherwise. After it a change is [`StoreError::Unknown`], since the database may still do it.
+    /// Sets the longest that one request may take, waits and retries included: 30 seconds by default. A change that
+    /// waits for a lock ends shortly before, as [`StoreError::Unavailable`]: the server gave up, and nothing was changed.
+    /// Without the server's answer in time it is [`StoreError::Unknown`].
     #[must_use]
     pub const fn patience(mut self, longest: Duration) -> Self {
         self.patience = longest;
@@ -103,9 +115,9 @@ impl PostgresOrderStore {
     /// # Errors
     /// [`StoreError::SchemaVersion`] if a newer program migrated the database, [`StoreError::Setup`] if the role may not.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(before_anything)?;
-        if connection.schema_version().await.map_err(before_anything)? != SCHEMA_VERSION {
-            known(migrate::migrate(&mut connection).await.map_err(before_anything)?)?;
+        let mut connection = self.pool.acquire().await.map_err(explain_unstarted)?;
+        if connection.schema_version().await.map_err(explain_unstarted)? != SCHEMA_VERSION {
+            not_newer(migrate::migrate(&mut connection).await.map_err(explain_unstarted)?)?;
         }
         Ok(())
     }
@@ -117,20 +129,11 @@ impl PostgresOrderStore {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Setup`].
     pub async fn forget_requests(&self, accepted_before: DateTime<Utc>) -> Result<u64, StoreError> {
-        let mut forgotten = 0;
-        loop {
-            let batch = sqlx::query(statement::FORGET)
-                .bind(accepted_before)
-                .bind(FORGET_BATCH)
-                .execute(&self.pool)
-                .await
-                .map_err(before_anything)?
-                .rows_affected();
-            if batch == 0 {
-                return Ok(forgotten);
-            }
-            forgotten += batch;
-        }
+        execution::forget(|| async {
+            let forget = sqlx::query(statement::FORGET).bind(accepted_before).bind(FORGET_BATCH);
+            Ok(forget.execute(&self.pool).await?.rows_affected())
+        })
+        .await
     }
 
     /// Closes the connections: waits until what is under way has its answer, and lets the server know. Whatever is asked
@@ -153,15 +156,19 @@ impl PostgresOrderStore {
 impl Store for PostgresOrderStore {
     type Database = Postgres;
 
-    async fn attempt(&self, ask: &Ask) -> Result<Outcome, (Fault, At)> {
-        let mut connection = self.pool.acquire().await.map_err(|error| (error.into(), At::Safe))?;
-        match tokio::time::timeout(self.patience, connection.attempt(ask)).await {
-            Ok(answer) => answer.map_err(|fault| (fault, At::Underway)),
-            Err(elapsed) => {
-                // Its answer may still come: the connection is no good for another question.
-                drop(connection.detach());
-                Err((Fault::Told(StoreError::unknown(elapsed)), At::Underway))
+    async fn attempt(&self, requested: &RequestedChange, deadline: Deadline) -> Result<Outcome, (Fault, Stage)> {
+        let not_started = |fault| (fault, Stage::NotStarted);
+        let turn = deadline.limit(self.turns.enter(requested.order_id())).await;
+        let _turn = turn.map_err(|timed_out| not_started(Fault::Final(timed_out.into())))?;
+        let mut lease = Lease::take(&self.pool, deadline).await.map_err(not_started)?;
+        let lock_timeout_ms = Some(deadline.lock_timeout_ms());
+        match deadline.limit(lease.attempt(requested, lock_timeout_ms)).await {
+            Ok(answer) => {
+                lease.settle(&answer);
+                answer.map_err(|fault| (fault, Stage::InFlight))
             }
+            // The lease closes the connection, and the server stops once it notices that.
+            Err(timed_out) => Err((Fault::Final(StoreError::unknown(timed_out)), Stage::InFlight)),
         }
     }
 
@@ -174,8 +181,15 @@ impl Store for PostgresOrderStore {
     }
 }
 
-fn before_anything(error: sqlx::Error) -> StoreError {
-    Move::after(&error, At::Safe).told(error)
+/// Servers that speak PostgreSQL's protocol may not have the setting, and work without it.
+async fn watch_client(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    match connection.execute(CLIENT_CHECK).await {
+        Err(sqlx::Error::Database(error)) => {
+            tracing::debug!(target: "order_store", %error, "the server does not check its clients");
+            Ok(())
+        }
+        answer => answer.map(drop),
+    }
 }
 
 crate::sql::order_store!(PostgresOrderStore);

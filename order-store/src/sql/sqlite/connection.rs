@@ -6,35 +6,36 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::statement;
-use crate::sql::ask::{Accepted, Ask, Outcome, What, judge};
 use crate::sql::connection::OrderConnection;
 use crate::sql::connection::sealed::Connection;
-use crate::sql::fault::Fault;
-use crate::sql::unreadable::Readable;
+use crate::sql::fault::{Fault, OrUnreadable};
+use crate::sql::requested_change::{Accepted, Operation, Outcome, RequestedChange, decide_request};
 
 impl OrderConnection for SqliteConnection {}
 
 impl Connection for SqliteConnection {
-    async fn attempt(&mut self, ask: &Ask) -> Result<Outcome, Fault> {
+    async fn attempt(&mut self, requested: &RequestedChange, _: Option<u128>) -> Result<Outcome, Fault> {
         let found = sqlx::query(statement::BEFORE)
-            .bind(ask.order_id().to_string())
-            .bind(ask.request_id())
+            .bind(requested.order_id().to_string())
+            .bind(requested.request_id())
             .fetch_one(&mut *self)
             .await?;
         let before = found.try_get::<Option<&str>, _>(0)?.map(order).transpose()?;
         if let Some(accepted) = accepted(&found, before.as_ref())? {
             return Ok(Outcome::AcceptedBefore(accepted));
         }
-        match (&ask.what, before) {
-            (What::Create { order_id, order }, _) => create_order(self, ask, *order_id, order).await,
-            (What::Change { command, .. }, before) => match judge(before.as_ref(), command, &ask.request) {
-                Ok(event) => change_order(self, ask, before, event).await,
-                Err(refusal) => Ok(Outcome::Refused(refusal)),
-            },
+        match (&requested.operation, before) {
+            (Operation::Create { order_id, order }, _) => create_order(self, requested, *order_id, order).await,
+            (Operation::Change { command, .. }, before) => {
+                match decide_request(before.as_ref(), command, &requested.request) {
+                    Ok(event) => change_order(self, requested, before, event).await,
+                    Err(refusal) => Ok(Outcome::Refused(refusal)),
+                }
+            }
         }
     }
 
-    /// A transaction that was begun as `IMMEDIATE` has the only lock there is.
+    /// Does nothing: a transaction that was begun as `IMMEDIATE` holds SQLite's only lock.
     async fn lock(&mut self, _: OrderId) -> Result<(), Fault> {
         Ok(())
     }
@@ -63,16 +64,20 @@ impl Connection for SqliteConnection {
         found.iter().map(|found| order(found.try_get(0)?)).collect()
     }
 
+    async fn is_standby(&mut self) -> Result<bool, sqlx::Error> {
+        Ok(false)
+    }
+
     async fn schema_version(&mut self) -> Result<i64, sqlx::Error> {
         super::migrate::schema_version(self).await
     }
 }
 
 fn order(json: &str) -> Result<Order, Fault> {
-    Ok(serde_json::from_str(json).readable("order")?)
+    Ok(serde_json::from_str(json).or_unreadable("order")?)
 }
 
-/// An event of the outbox; none if its payload was scrubbed.
+/// Reads an event of the outbox; `None` if its payload was scrubbed.
 fn event(row: &SqliteRow) -> Option<(Version, OrderEvent)> {
     let version = Version::new(row.try_get::<i64, _>(0).ok()?).ok()?;
     let event_type: EventType = row.try_get::<&str, _>(1).ok()?.parse().ok()?;
@@ -81,20 +86,20 @@ fn event(row: &SqliteRow) -> Option<(Version, OrderEvent)> {
     Some((version, event))
 }
 
-/// The request that was accepted before.
+/// Reads the request that was accepted before.
 fn accepted(row: &SqliteRow, present: Option<&Order>) -> Result<Option<Accepted>, Fault> {
     let Some(fingerprint) = row.try_get::<Option<String>, _>(3)? else {
         return Ok(None);
     };
-    let order_id: OrderId = row.try_get::<&str, _>(1)?.parse::<OrderId>().readable("request")?;
-    let version = Version::new(row.try_get::<i64, _>(2)?).readable("request")?;
+    let order_id: OrderId = row.try_get::<&str, _>(1)?.parse::<OrderId>().or_unreadable("request")?;
+    let version = Version::new(row.try_get::<i64, _>(2)?).or_unreadable("request")?;
     let present = present.filter(|order| order.id() == order_id).cloned();
     Ok(Some(Accepted { order_id, version, fingerprint, present }))
 }
 
 async fn create_order(
     connection: &mut SqliteConnection,
-    ask: &Ask,
+    requested: &RequestedChange,
     order_id: OrderId,
     order: &NewOrder,
 ) -> Result<Outcome, Fault> {
@@ -105,22 +110,22 @@ async fn create_order(
         .execute(&mut *connection)
         .await?;
     let event = create(order_id, order);
-    append(connection, ask, Version::FIRST, &event).await?;
-    Ok(Outcome::Done(Order::from_events([(Version::FIRST, event)]).readable("order")?))
+    append(connection, requested, Version::FIRST, &event).await?;
+    Ok(Outcome::Done(Order::from_events([(Version::FIRST, event)]).or_unreadable("order")?))
 }
 
 async fn change_order(
     connection: &mut SqliteConnection,
-    ask: &Ask,
+    requested: &RequestedChange,
     before: Option<Order>,
     event: OrderEvent,
 ) -> Result<Outcome, Fault> {
     // Without an order there is no event, since nothing was decided.
     let Some(mut order) = before else { return Ok(Outcome::Overtaken) };
-    order.apply(&event).readable("order")?;
+    order.apply(&event).or_unreadable("order")?;
     step(connection, &order, &event).await?;
     change_items(connection, &event).await?;
-    append(connection, ask, order.version(), &event).await?;
+    append(connection, requested, order.version(), &event).await?;
     Ok(Outcome::Done(order))
 }
 
@@ -168,26 +173,26 @@ async fn change_items(connection: &mut SqliteConnection, event: &OrderEvent) -> 
 /// Closes the version, and remembers the request.
 async fn append(
     connection: &mut SqliteConnection,
-    ask: &Ask,
+    requested: &RequestedChange,
     version: Version,
     event: &OrderEvent,
 ) -> Result<(), Fault> {
     let order_id = event.order_id().to_string();
     sqlx::query(statement::APPEND)
-        .bind(ask.event_id.to_string())
+        .bind(requested.event_id.to_string())
         .bind(&order_id)
         .bind(version.get())
         .bind(event.event_type().as_str())
-        .bind(serde_json::to_string(event).readable("payload")?)
-        .bind(ask.request.trace_context())
+        .bind(serde_json::to_string(event).or_unreadable("payload")?)
+        .bind(requested.request.trace_context())
         .execute(&mut *connection)
         .await?;
-    if let Some(request_id) = ask.request_id() {
+    if let Some(request_id) = requested.request_id() {
         sqlx::query(statement::ACCEPT)
             .bind(request_id)
             .bind(order_id)
             .bind(version.get())
-            .bind(&ask.fingerprint)
+            .bind(&requested.fingerprint)
             .execute(connection)
             .await?;
     }

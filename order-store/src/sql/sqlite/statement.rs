@@ -1,5 +1,5 @@
 //! The statements. A change reads the order under the database's write lock, lets the domain decide, and writes what was
-//! decided; the tables' rules judge it again.
+//! decided; the tables' rules decide_request it again.
 
 /// An order as the JSON of `order_domain::OrderState`.
 macro_rules! order_json {

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool};
 
+use super::file::DatabaseFile;
 use super::{migrate, statement};
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::schema::SCHEMA_VERSION;
-use crate::sql::ask::{Ask, Outcome};
 use crate::sql::connection::sealed::Connection;
-use crate::sql::fault::{At, Fault, Move};
-use crate::sql::runner::Store;
-use crate::sql::runner::known;
+use crate::sql::deadline::Deadline;
+use crate::sql::execution::{self, Store, not_newer};
+use crate::sql::fault::{Fault, Stage, explain_unstarted};
+use crate::sql::lease::Lease;
+use crate::sql::requested_change::{Outcome, RequestedChange};
 
 /// Orders in a SQLite file: the store for one machine, with no server at hand.
 ///
@@ -40,15 +42,19 @@ pub struct SqliteOrderStore {
     /// Of one connection: SQLite has one writer at a time, and a queue here is fairer than its busy handler.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Of a database in memory: a connection that keeps it while the writer's is closed and opened again.
+    keeper: Option<SqlitePool>,
+    /// Of a database in a file.
+    file: Option<DatabaseFile>,
     patience: Duration,
 }
 
 const READERS: u32 = 4;
-/// How long to wait for another process that writes, before the attempt counts as refused.
+/// The longest that SQLite waits for another process that writes; after it the store tries again.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
-/// How many requests one transaction forgets.
+/// The number of requests that one transaction forgets.
 const FORGET_BATCH: i64 = 10_000;
-/// How often a file is opened that another program is just making, and the pause between.
+/// The attempts to open a file that another program is just making, and the pause between them.
 const OPEN_ATTEMPTS: u32 = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,7 +67,7 @@ impl SqliteOrderStore {
     /// [`StoreError::Setup`] if the file can't be opened, [`StoreError::Unavailable`], or [`StoreError::SchemaVersion`] if
     /// a newer program migrated it.
     pub async fn connect(database_url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(database_url).map_err(before_anything)?;
+        let options = SqliteConnectOptions::from_str(database_url).map_err(explain_unstarted)?;
         let chosen = database_url.contains("mode=");
         let options = options
             .create_if_missing(!chosen || database_url.contains("mode=rwc"))
@@ -69,21 +75,23 @@ impl SqliteOrderStore {
             .busy_timeout(BUSY_LIMIT)
             .foreign_keys(true);
         let store = if database_url.contains(":memory:") || database_url.contains("mode=memory") {
-            let only = single(options).await?;
-            Self { writer: only.clone(), readers: only, patience: PATIENCE }
+            let keeper = single(options.clone(), None).await?;
+            let only = single(options, None).await?;
+            Self { writer: only.clone(), readers: only, keeper: Some(keeper), file: None, patience: PATIENCE }
         } else {
-            let writer = sole_writer(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
+            let (writer, file) = sole_writer(options.clone().journal_mode(SqliteJournalMode::Wal)).await?;
             let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false);
-            Self { writer, readers: readers.connect_lazy_with(options.read_only(true)), patience: PATIENCE }
+            let readers = readers.connect_lazy_with(options.read_only(true));
+            Self { writer, readers, keeper: None, file: Some(file), patience: PATIENCE }
         };
-        let mut connection = store.writer.acquire().await.map_err(before_anything)?;
-        known(connection.schema_version().await.map_err(before_anything)?)?;
+        let mut connection = store.writer.acquire().await.map_err(explain_unstarted)?;
+        not_newer(connection.schema_version().await.map_err(explain_unstarted)?)?;
         drop(connection);
         Ok(store)
     }
 
-    /// The longest that one answer may take, waiting for other changes included: 30 seconds unless said otherwise. After it
-    /// a change is [`StoreError::Unknown`].
+    /// Sets the longest that one request may take, waits and retries included: 30 seconds by default. After it a change is
+    /// [`StoreError::Unavailable`] (nothing was changed), or [`StoreError::Unknown`] if it was being committed.
     #[must_use]
     pub const fn patience(mut self, longest: Duration) -> Self {
         self.patience = longest;
@@ -95,9 +103,10 @@ impl SqliteOrderStore {
     /// # Errors
     /// [`StoreError::SchemaVersion`] if a newer program migrated the file, [`StoreError::Setup`] if it can't be written.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut connection = self.writer.acquire().await.map_err(before_anything)?;
-        if connection.schema_version().await.map_err(before_anything)? != SCHEMA_VERSION {
-            known(migrate::migrate(&mut connection).await.map_err(before_anything)?)?;
+        self.confirm()?;
+        let mut connection = self.writer.acquire().await.map_err(explain_unstarted)?;
+        if connection.schema_version().await.map_err(explain_unstarted)? != SCHEMA_VERSION {
+            not_newer(migrate::migrate(&mut connection).await.map_err(explain_unstarted)?)?;
         }
         Ok(())
     }
@@ -109,20 +118,13 @@ impl SqliteOrderStore {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Setup`].
     pub async fn forget_requests(&self, accepted_before: DateTime<Utc>) -> Result<u64, StoreError> {
-        let mut forgotten = 0;
-        loop {
-            let batch = sqlx::query(statement::FORGET)
-                .bind(accepted_before.to_rfc3339_opts(SecondsFormat::Millis, true))
-                .bind(FORGET_BATCH)
-                .execute(&self.writer)
-                .await
-                .map_err(before_anything)?
-                .rows_affected();
-            if batch == 0 {
-                return Ok(forgotten);
-            }
-            forgotten += batch;
-        }
+        self.confirm()?;
+        let before = accepted_before.to_rfc3339_opts(SecondsFormat::Millis, true);
+        execution::forget(|| async {
+            let forget = sqlx::query(statement::FORGET).bind(&before).bind(FORGET_BATCH);
+            Ok(forget.execute(&self.writer).await?.rows_affected())
+        })
+        .await
     }
 
     /// Closes the file: waits until what is under way has its answer. Whatever is asked from then on, of this store or a
@@ -135,6 +137,9 @@ impl SqliteOrderStore {
         // The last connection empties the WAL, which those that only read can't.
         self.readers.close().await;
         self.writer.close().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.close().await;
+        }
     }
 
     /// The writer, for statements of one's own and transactions for [`InTransaction`](crate::InTransaction): a pool of one
@@ -145,37 +150,70 @@ impl SqliteOrderStore {
     }
 }
 
-/// Programs that open a new file at once all change its journal mode: one does, and the others are told that the file is
-/// locked, since SQLite's busy handler doesn't wait for that.
-async fn sole_writer(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
-    for _ in 1..OPEN_ATTEMPTS {
-        match single(options.clone()).await {
-            Err(StoreError::Unavailable { .. }) => tokio::time::sleep(OPEN_PAUSE).await,
-            answer => return answer,
+/// Opens the file for writing. Programs that open a new file at once all change its journal mode: one does, and the others
+/// get an error, since SQLite's busy handler doesn't wait for that. So it tries again.
+async fn sole_writer(options: SqliteConnectOptions) -> Result<(SqlitePool, DatabaseFile), StoreError> {
+    let mut attempts = 1..=OPEN_ATTEMPTS;
+    loop {
+        let file = DatabaseFile::new(options.get_filename());
+        attempts.next();
+        match single(options.clone(), Some(file.clone())).await {
+            Ok(writer) => {
+                file.opened();
+                return Ok((writer, file));
+            }
+            Err(StoreError::Unavailable { .. }) if !attempts.is_empty() => tokio::time::sleep(OPEN_PAUSE).await,
+            Err(error) => return Err(error),
         }
     }
-    single(options).await
 }
 
 /// A pool of one connection that stays: a database in memory goes with its last connection.
-async fn single(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+///
+/// A connection that still counts a transaction when it comes back is closed: SQLite rolls back by itself after some
+/// errors, which sqlx does not notice, and no other transaction could begin.
+async fn single(options: SqliteConnectOptions, file: Option<DatabaseFile>) -> Result<SqlitePool, StoreError> {
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
-        .test_before_acquire(false);
-    pool.connect_with(options).await.map_err(before_anything)
+        .test_before_acquire(false)
+        .after_connect(move |_, _| {
+            if let Some(file) = &file {
+                file.writer_opened();
+            }
+            Box::pin(async { Ok(()) })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // A rollback may be on its way to the connection's thread.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+    pool.connect_with(options).await.map_err(explain_unstarted)
 }
 
 impl Store for SqliteOrderStore {
     type Database = Sqlite;
 
-    async fn attempt(&self, ask: &Ask) -> Result<Outcome, (Fault, At)> {
-        match tokio::time::timeout(self.patience, attempt(&self.writer, ask)).await {
+    async fn attempt(&self, requested: &RequestedChange, deadline: Deadline) -> Result<Outcome, (Fault, Stage)> {
+        let mut stage = Stage::NotStarted;
+        let mut lease = Lease::take(&self.writer, deadline).await.map_err(|fault| (fault, stage))?;
+        let answer = match deadline.limit(attempt(&mut lease, requested, &mut stage)).await {
             Ok(answer) => answer,
-            Err(elapsed) => Err((Fault::Told(StoreError::unknown(elapsed)), At::Underway)),
+            // The lease closes the connection, which rolls back.
+            Err(timed_out) if stage == Stage::NotStarted => return Err((Fault::Final(timed_out.into()), stage)),
+            Err(timed_out) => return Err((Fault::Final(StoreError::unknown(timed_out)), stage)),
+        };
+        lease.settle(&answer);
+        if let (Ok(Outcome::Done(_)), Some(file)) = (&answer, &self.file) {
+            // What was committed to a file that is gone may be lost.
+            file.confirm().map_err(|replaced| (Fault::Final(StoreError::unknown(replaced)), stage))?;
+            file.writer_committed();
         }
+        answer.map_err(|fault| (fault, stage))
     }
 
     fn readers(&self) -> &SqlitePool {
@@ -185,21 +223,32 @@ impl Store for SqliteOrderStore {
     fn patience(&self) -> Duration {
         self.patience
     }
-}
 
-async fn attempt(writer: &SqlitePool, ask: &Ask) -> Result<Outcome, (Fault, At)> {
-    let safe = |error: sqlx::Error| (Fault::from(error), At::Safe);
-    // Immediate: a transaction that reads first and writes later may be refused with BUSY_SNAPSHOT.
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(safe)?;
-    let outcome = transaction.attempt(ask).await.map_err(|fault| (fault, At::Safe))?;
-    if matches!(outcome, Outcome::Done(_)) {
-        transaction.commit().await.map_err(|error| (error.into(), At::Underway))?;
+    fn confirm(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), DatabaseFile::confirm)
     }
-    Ok(outcome)
 }
 
-fn before_anything(error: sqlx::Error) -> StoreError {
-    Move::after(&error, At::Safe).told(error)
+/// Tries the change in a transaction of its own, and notes the stage.
+async fn attempt(
+    connection: &mut SqliteConnection,
+    requested: &RequestedChange,
+    stage: &mut Stage,
+) -> Result<Outcome, Fault> {
+    // Immediate: a transaction that reads first and writes later may be refused with BUSY_SNAPSHOT.
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    match transaction.attempt(requested, None).await {
+        Ok(done @ Outcome::Done(_)) => {
+            *stage = Stage::InFlight;
+            transaction.commit().await?;
+            Ok(done)
+        }
+        answer => {
+            // Fails where SQLite has rolled back by itself; the pool then closes the connection.
+            let _ = transaction.rollback().await;
+            answer
+        }
+    }
 }
 
 crate::sql::order_store!(SqliteOrderStore);

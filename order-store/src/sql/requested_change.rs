@@ -10,8 +10,8 @@ use crate::{Refusal, Request};
 
 /// One change that somebody asks for.
 #[derive(Debug)]
-pub struct Ask {
-    pub what: What,
+pub struct RequestedChange {
+    pub operation: Operation,
     pub request: Request,
     /// Tells this change from any other under the same request id.
     pub fingerprint: String,
@@ -19,7 +19,7 @@ pub struct Ask {
 }
 
 #[derive(Debug)]
-pub enum What {
+pub enum Operation {
     Create { order_id: OrderId, order: NewOrder },
     Change { order_id: OrderId, command: Command },
 }
@@ -45,30 +45,30 @@ pub struct Accepted {
     pub present: Option<Order>,
 }
 
-impl Ask {
+impl RequestedChange {
     pub(crate) fn create(order: NewOrder, request: Request) -> Self {
         let order_id = OrderId::generate(Utc::now());
         let fingerprint = fingerprint(&["create", &order.customer_id().to_string(), order.currency().as_str()]);
-        Self { what: What::Create { order_id, order }, request, fingerprint, event_id: Uuid::now_v7() }
+        Self { operation: Operation::Create { order_id, order }, request, fingerprint, event_id: Uuid::now_v7() }
     }
 
     /// An item that gets its id here: asked for again, it would get another one, so the id doesn't tell changes apart.
     pub(crate) fn add_item(order_id: OrderId, item: NewItem, request: Request) -> Self {
         let fingerprint = fingerprint_of_change(order_id, &item_parts(None, &item));
         let command = Command::AddItem { item_id: ItemId::generate(Utc::now()), item };
-        Self { what: What::Change { order_id, command }, request, fingerprint, event_id: Uuid::now_v7() }
+        Self { operation: Operation::Change { order_id, command }, request, fingerprint, event_id: Uuid::now_v7() }
     }
 
     pub(crate) fn change(order_id: OrderId, command: Command, request: Request) -> Self {
         let fingerprint = fingerprint_of_change(order_id, &command_parts(&command));
-        Self { what: What::Change { order_id, command }, request, fingerprint, event_id: Uuid::now_v7() }
+        Self { operation: Operation::Change { order_id, command }, request, fingerprint, event_id: Uuid::now_v7() }
     }
 
     /// For spans and logs.
     pub(crate) const fn name(&self) -> &'static str {
-        match &self.what {
-            What::Create { .. } => "create",
-            What::Change { command, .. } => match command {
+        match &self.operation {
+            Operation::Create { .. } => "create",
+            Operation::Change { command, .. } => match command {
                 Command::AddItem { .. } => "add_item",
                 Command::ChangeItemQuantity { .. } => "change_quantity",
                 Command::RemoveItem { .. } => "remove_item",
@@ -79,8 +79,8 @@ impl Ask {
     }
 
     pub(crate) const fn order_id(&self) -> OrderId {
-        match &self.what {
-            What::Create { order_id, .. } | What::Change { order_id, .. } => *order_id,
+        match &self.operation {
+            Operation::Create { order_id, .. } | Operation::Change { order_id, .. } => *order_id,
         }
     }
 
@@ -90,7 +90,11 @@ impl Ask {
 }
 
 /// Yes with its event, or no: the domain's answer, behind what only a request can be refused for.
-pub(crate) fn judge(order: Option<&Order>, command: &Command, request: &Request) -> Result<OrderEvent, Refusal> {
+pub(crate) fn decide_request(
+    order: Option<&Order>,
+    command: &Command,
+    request: &Request,
+) -> Result<OrderEvent, Refusal> {
     let order = order.ok_or(Refusal::OrderNotFound)?;
     match (decide(order, command), request.expected_version()) {
         (Err(cancelled @ (OrderError::Cancelled { .. } | OrderError::AlreadyCancelled { .. })), _) => {
@@ -178,12 +182,12 @@ mod tests {
         let window =
             DeliveryWindow::new("2026-10-02T12:00:00Z".parse().unwrap(), "2026-10-02T14:00:00Z".parse().unwrap());
         let item_id = ItemId::from(Uuid::from_u128(3));
-        let of = |command| Ask::change(order_id(), command, Request::new()).fingerprint;
+        let of = |command| RequestedChange::change(order_id(), command, Request::new()).fingerprint;
         let customer = CustomerId::from(Uuid::from_u128(2));
         let known = [
-            Ask::create(NewOrder::new(customer, Currency::EUR), Request::new()).fingerprint,
-            Ask::add_item(order_id(), milk(2), Request::new()).fingerprint,
-            Ask::add_item(order_id(), in_order_currency(2), Request::new()).fingerprint,
+            RequestedChange::create(NewOrder::new(customer, Currency::EUR), Request::new()).fingerprint,
+            RequestedChange::add_item(order_id(), milk(2), Request::new()).fingerprint,
+            RequestedChange::add_item(order_id(), in_order_currency(2), Request::new()).fingerprint,
             of(Command::AddItem { item_id, item: milk(2) }),
             of(Command::ChangeItemQuantity { item_id, quantity: Quantity::MAX }),
             of(Command::RemoveItem { item_id }),
@@ -205,12 +209,12 @@ mod tests {
 
     #[test]
     fn another_change_has_another_fingerprint_and_another_item_id_of_the_stores_own_does_not() {
-        let add = |quantity| Ask::add_item(order_id(), milk(quantity), Request::new());
+        let add = |quantity| RequestedChange::add_item(order_id(), milk(quantity), Request::new());
         let (first, again) = (add(2), add(2));
         assert_eq!(first.fingerprint, again.fingerprint);
         assert_ne!(first.event_id, again.event_id);
         assert_ne!(first.fingerprint, add(3).fingerprint);
-        let elsewhere = Ask::add_item(Uuid::from_u128(9).into(), milk(2), Request::new());
+        let elsewhere = RequestedChange::add_item(Uuid::from_u128(9).into(), milk(2), Request::new());
         assert_ne!(first.fingerprint, elsewhere.fingerprint);
     }
 
@@ -220,15 +224,15 @@ mod tests {
         let other_version = Request::new().expecting(Version::new(7).unwrap());
         let remove = Command::RemoveItem { item_id: Uuid::from_u128(3).into() };
         let conflict = Refusal::VersionConflict { expected: Version::new(7).unwrap(), actual: Version::FIRST };
-        assert_eq!(judge(Some(&order), &remove, &other_version), Err(conflict.clone()));
-        assert_eq!(judge(Some(&order), &Command::Cancel, &other_version), Err(conflict));
-        assert_eq!(judge(Some(&order), &remove, &Request::new()), Err(Refusal::ItemNotFound));
+        assert_eq!(decide_request(Some(&order), &remove, &other_version), Err(conflict.clone()));
+        assert_eq!(decide_request(Some(&order), &Command::Cancel, &other_version), Err(conflict));
+        assert_eq!(decide_request(Some(&order), &remove, &Request::new()), Err(Refusal::ItemNotFound));
 
         order.apply(&OrderEvent::Cancelled { order_id: order_id() }).unwrap();
         let at_version = Version::new(2).unwrap();
-        assert_eq!(judge(Some(&order), &remove, &other_version), Err(Refusal::OrderCancelled { at_version }));
-        let again = judge(Some(&order), &Command::Cancel, &other_version);
+        assert_eq!(decide_request(Some(&order), &remove, &other_version), Err(Refusal::OrderCancelled { at_version }));
+        let again = decide_request(Some(&order), &Command::Cancel, &other_version);
         assert_eq!(again, Err(Refusal::AlreadyCancelled { at_version }));
-        assert_eq!(judge(None, &Command::Cancel, &other_version), Err(Refusal::OrderNotFound));
+        assert_eq!(decide_request(None, &Command::Cancel, &other_version), Err(Refusal::OrderNotFound));
     }
 }

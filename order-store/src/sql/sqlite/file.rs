@@ -1,0 +1,76 @@
+//! The database's file: still the one that was opened?
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::StoreError;
+
+/// The file that the store opened, and the log beside it.
+///
+/// A file that is deleted or replaced stays open: SQLite goes on writing to it, and everything is gone when the program
+/// ends. So the store looks before each request, and after each commit.
+#[derive(Debug, Clone)]
+pub(super) struct DatabaseFile {
+    path: Arc<Path>,
+    log_path: Arc<Path>,
+    opened: Arc<Mutex<Opened>>,
+}
+
+/// The files that are open, as far as they are known; without an identity nothing is compared.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opened {
+    database: Option<Identity>,
+    /// Since the writer's present connection was opened: each may make another log.
+    log: Option<Identity>,
+}
+
+/// Device and inode, where the system has them: what tells a file from another under its name.
+type Identity = (u64, u64);
+
+impl DatabaseFile {
+    /// The file at this path, which is opened next.
+    pub(super) fn new(path: &Path) -> Self {
+        let mut log_path = path.as_os_str().to_owned();
+        log_path.push("-wal");
+        Self { path: path.into(), log_path: PathBuf::from(log_path).into(), opened: Arc::default() }
+    }
+
+    /// Remembers the file that is at the path now.
+    pub(super) fn opened(&self) {
+        self.state().database = identity(&self.path);
+    }
+
+    /// Checks that the paths still lead to the files that are open.
+    pub(super) fn confirm(&self) -> Result<(), StoreError> {
+        let Opened { database, log } = *self.state();
+        let is_at = |known: Option<Identity>, path| known.is_none() || identity(path) == known;
+        if is_at(database, &self.path) && is_at(log, &self.log_path) { Ok(()) } else { Err(StoreError::FileReplaced) }
+    }
+
+    /// Forgets the log: the writer's new connection may have made another.
+    pub(super) fn writer_opened(&self) {
+        self.state().log = None;
+    }
+
+    /// Remembers the log, which the writer's connection holds open from its first commit on.
+    pub(super) fn writer_committed(&self) {
+        let log = &mut self.state().log;
+        *log = log.or_else(|| identity(&self.log_path));
+    }
+
+    fn state(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    None
+}
