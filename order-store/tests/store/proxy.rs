@@ -1,7 +1,7 @@
 //! A TCP proxy before PostgreSQL that counts what passes, and cuts connections where a test asks for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -85,18 +85,28 @@ async fn relay(client: TcpStream, server: String, state: Arc<State>) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    // Plain text queries, by which a session is set up, are never cut.
+    let prepared = AtomicBool::new(false);
     tokio::select! {
-        _ = requests(from_client, to_server, &state) => {}
-        _ = answers(from_server, to_client, &state) => {}
+        _ = requests(from_client, to_server, &state, &prepared) => {}
+        _ = answers(from_server, to_client, &state, &prepared) => {}
     }
 }
 
 /// What the client sends: one message without a type (the start-up), then messages of a type, a length and a body.
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State) -> std::io::Result<()> {
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    prepared: &AtomicBool,
+) -> std::io::Result<()> {
     to.write_all(&body(&mut from).await?).await?;
     loop {
         let kind = from.read_u8().await?;
         let message = body(&mut from).await?;
+        if matches!(kind, b'E' | b'Q') {
+            prepared.store(kind == b'E', Ordering::SeqCst);
+        }
         if kind == b'E' {
             state.executed.fetch_add(1, Ordering::SeqCst);
             if state.takes(Cut::BeforeExecution) {
@@ -108,7 +118,12 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State
 }
 
 /// What the server sends. `CommandComplete` comes before the commit, `ReadyForQuery` after it.
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State) -> std::io::Result<()> {
+async fn answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    prepared: &AtomicBool,
+) -> std::io::Result<()> {
     let mut answered = false;
     let mut held = Vec::new();
     loop {
@@ -116,7 +131,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State)
         let message = body(&mut from).await?;
         // The answer is held back until it is known whether it will be given at all.
         held.extend([&[kind], &message[..]].concat());
-        answered |= kind == b'C';
+        answered |= kind == b'C' && prepared.load(Ordering::SeqCst);
         if kind == b'Z' {
             if std::mem::take(&mut answered) && state.takes(Cut::AfterCommit) {
                 return Ok(());

@@ -22,6 +22,8 @@ struct Opened {
     database: Option<Identity>,
     /// Since the writer's present connection was opened: each may make another log.
     log: Option<Identity>,
+    /// Another file was seen, once and for all.
+    replaced: bool,
 }
 
 /// Device and inode, where the system has them: what tells a file from another under its name.
@@ -40,11 +42,19 @@ impl DatabaseFile {
         self.state().database = identity(&self.path);
     }
 
-    /// Checks that the paths still lead to the files that are open.
+    /// Checks that the path still leads to the file that is open.
     pub(super) fn confirm(&self) -> Result<(), StoreError> {
-        let Opened { database, log } = *self.state();
-        let is_at = |known: Option<Identity>, path| known.is_none() || identity(path) == known;
-        if is_at(database, &self.path) && is_at(log, &self.log_path) { Ok(()) } else { Err(StoreError::FileReplaced) }
+        let mut opened = self.state();
+        opened.replaced |= opened.database.is_some() && identity(&self.path) != opened.database;
+        if opened.replaced { Err(StoreError::FileReplaced) } else { Ok(()) }
+    }
+
+    /// Checks the log too. Only while the writer's connection is held: the log goes with the last connection.
+    pub(super) fn confirm_log(&self) -> Result<(), StoreError> {
+        let mut opened = self.state();
+        opened.replaced |= opened.log.is_some() && identity(&self.log_path) != opened.log;
+        drop(opened);
+        self.confirm()
     }
 
     /// Forgets the log: the writer's new connection may have made another.

@@ -150,6 +150,12 @@ impl SqliteOrderStore {
     }
 }
 
+impl SqliteOrderStore {
+    fn confirm_log(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), DatabaseFile::confirm_log)
+    }
+}
+
 /// Opens the file for writing. Programs that open a new file at once all change its journal mode: one does, and the others
 /// get an error, since SQLite's busy handler doesn't wait for that. So it tries again.
 async fn sole_writer(options: SqliteConnectOptions) -> Result<(SqlitePool, DatabaseFile), StoreError> {
@@ -201,18 +207,27 @@ impl Store for SqliteOrderStore {
     async fn attempt(&self, requested: &RequestedChange, deadline: Deadline) -> Result<Outcome, (Fault, Stage)> {
         let mut stage = Stage::NotStarted;
         let mut lease = Lease::take(&self.writer, deadline).await.map_err(|fault| (fault, stage))?;
-        let answer = match deadline.limit(attempt(&mut lease, requested, &mut stage)).await {
-            Ok(answer) => answer,
-            // The lease closes the connection, which rolls back.
-            Err(timed_out) if stage == Stage::NotStarted => return Err((Fault::Final(timed_out.into()), stage)),
-            Err(timed_out) => return Err((Fault::Final(StoreError::unknown(timed_out)), stage)),
+        let answer = match self.confirm_log() {
+            Err(replaced) => Err(Fault::Final(replaced)),
+            Ok(()) => match deadline.limit(attempt(&mut lease, requested, &mut stage)).await {
+                Ok(answer) => answer,
+                // The lease closes the connection, which rolls back.
+                Err(timed_out) if stage == Stage::NotStarted => return Err((Fault::Final(timed_out.into()), stage)),
+                Err(timed_out) => return Err((Fault::Final(StoreError::unknown(timed_out)), stage)),
+            },
+        };
+        let answer = match (&answer, &self.file) {
+            // What was committed to a file that is gone will be lost.
+            (Ok(Outcome::Done(_)), Some(file)) => match file.confirm_log() {
+                Ok(()) => {
+                    file.writer_committed();
+                    answer
+                }
+                Err(replaced) => Err(Fault::Final(StoreError::unknown(replaced))),
+            },
+            _ => answer,
         };
         lease.settle(&answer);
-        if let (Ok(Outcome::Done(_)), Some(file)) = (&answer, &self.file) {
-            // What was committed to a file that is gone may be lost.
-            file.confirm().map_err(|replaced| (Fault::Final(StoreError::unknown(replaced)), stage))?;
-            file.writer_committed();
-        }
         answer.map_err(|fault| (fault, stage))
     }
 
