@@ -1,52 +1,4 @@
-//! Orders and their items as pure Rust: no I/O, no async, no clock (time is an argument).
-//!
-//! An order is created, gets items, is scheduled for delivery, and may be cancelled, which is final. Every change
-//! is one [`OrderEvent`] and takes the order's next [`Version`]: 1, 2, 3 …
-//!
-//! ```text
-//!  Command ──decide(&Order, ..)──▶ OrderEvent ──Order::apply──▶ Order
-//!                  │
-//!                  └──▶ OrderError (the caller's next move)
-//! ```
-//!
-//! [`decide`] says yes or no, [`Order::apply`] takes what was decided, [`Order::from_events`] replays a history. Each
-//! rule is written once, and both deciding and applying ask it. Databases that keep orders repeat the rules; this
-//! crate is the specification that they are tested against (feature `testing`: random orders and commands).
-//!
-//! # The rules
-//!
-//! - Items can be added, changed and removed while an order is open or scheduled.
-//! - An order without items can't be scheduled; a scheduled one keeps at least one item, and can be scheduled again.
-//! - Cancelled is final. Cancelling again is refused with [`OrderError::AlreadyCancelled`].
-//! - An order has one currency and at most [`MAX_ITEMS_PER_ORDER`] items.
-//! - Values that break a limit can't be built, neither by a constructor nor through serde.
-//!
-//! # Example
-//!
-//! ```
-//! use chrono::{TimeZone, Utc};
-//! use order_domain::*;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let now = Utc.with_ymd_and_hms(2026, 10, 1, 8, 0, 0).unwrap();
-//! let customer = CustomerId::generate(now);
-//! let created = create(OrderId::generate(now), &NewOrder::new(customer, Currency::EUR));
-//! let mut order = Order::from_events([(Version::FIRST, &created)])?;
-//!
-//! let milk = NewItem::new(Sku::new("milk")?, Quantity::new(2)?, Money::from_minor(149, Currency::EUR)?);
-//! let add = Command::AddItem { item_id: ItemId::generate(now), item: milk };
-//! let event = decide(&order, &add)?;
-//! order.apply(&event)?;
-//! assert_eq!(order.version(), Version::new(2)?);
-//! assert_eq!(order.total()?.to_string(), "2.98 EUR");
-//!
-//! let cancelled = decide(&order, &Command::Cancel)?;
-//! order.apply(&cancelled)?;
-//! let refused = decide(&order, &Command::Cancel);
-//! assert_eq!(refused, Err(OrderError::AlreadyCancelled { at_version: Version::new(3)? }));
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! # JSON
 //!
@@ -55,6 +7,7 @@
 //! depend on the order of keys. Times are RFC 3339 in UTC with six decimals (`2026-01-02T03:04:05.123456Z`), since
 //! databases keep microseconds.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod command;

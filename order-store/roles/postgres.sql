@@ -8,7 +8,7 @@
 --
 -- Run it in the database of the tables, after each migration, as a superuser (REPLICATION is a superuser's to give), in
 -- one transaction: psql --single-transaction --file postgres.sql. It may be run again. For other names replace the three
--- everywhere, or let order_store::roles_sql do it. The roles have no passwords: give them some (\password in psql).
+-- everywhere, or use order_store::roles_sql. The roles have no passwords: give them some (\password in psql).
 --
 -- REPLICATION also permits base backups, and so to read every database of the server; that is for pg_hba.conf to refuse:
 -- no line with the database "replication" for order_feed. Logical replication doesn't need one.
@@ -26,7 +26,7 @@ begin
     end if;
 end $roles$;
 
--- The owner, and nobody else, makes things in the schema. (PostgreSQL 14 and below let everybody.)
+-- The owner, and nobody else, makes things in the schema. (On PostgreSQL 14 and below everybody may by default.)
 revoke create on schema public from public;
 grant usage, create on schema public to order_owner;
 alter table public.orders owner to order_owner;
@@ -34,17 +34,22 @@ alter table public.order_items owner to order_owner;
 alter table public.order_events owner to order_owner;
 alter table public.order_requests owner to order_owner;
 alter table public.order_store_migrations owner to order_owner;
-do $owner$
-declare
-    function regprocedure;
-begin
-    for function in
-        select p.oid from pg_catalog.pg_proc p
-         where p.pronamespace = 'public'::regnamespace and p.proname ~ '^(orders|order_items|order_events)_'
-    loop
-        execute format('alter function %s owner to %I', function, 'order_owner');
-    end loop;
-end $owner$;
+-- Each function by its whole signature: what else bears a name like these stays whose it is.
+alter function public.order_events_guard_refuse() owner to order_owner;
+alter function public.orders_guard_insert() owner to order_owner;
+alter function public.orders_guard_update() owner to order_owner;
+alter function public.order_items_guard_check(uuid) owner to order_owner;
+alter function public.order_items_guard_insert() owner to order_owner;
+alter function public.order_items_guard_update() owner to order_owner;
+alter function public.order_items_guard_delete() owner to order_owner;
+alter function public.order_events_guard_check(uuid, bigint) owner to order_owner;
+alter function public.order_events_guard_insert() owner to order_owner;
+alter function public.order_events_guard_immutable() owner to order_owner;
+alter function public.order_events_prune(pg_snapshot, bigint, bigint) owner to order_owner;
+alter function public.order_events_erase(uuid, json) owner to order_owner;
+alter function public.order_items_last_stays() owner to order_owner;
+alter function public.orders_status_rules() owner to order_owner;
+alter function public.order_items_now(uuid) owner to order_owner;
 
 -- The application. The columns that it may not write are those that never change, and those that the database fills in.
 grant usage on schema public to order_application;

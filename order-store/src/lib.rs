@@ -1,31 +1,7 @@
-//! Orders on constrained SQL tables: [`order_domain`] on PostgreSQL and SQLite.
+#![doc = include_str!("../README.md")]
 //!
-//! The database says yes or no, whoever asks; and what it said yes to has its event in the outbox, in the same
-//! transaction.
-//!
-//! ```
-//! use order_domain::{Currency, CustomerId, Money, NewItem, NewOrder, Quantity, Sku};
-//! use order_store::{OrderStore, Refusal, Request, StoreError};
-//!
-//! # #[cfg(feature = "sqlite")]
-//! # async fn example(customer: CustomerId) -> Result<(), Box<dyn std::error::Error>> {
-//! // or PostgresOrderStore::connect("postgres://…")
-//! let store = order_store::SqliteOrderStore::connect("sqlite:storefront.db").await?;
-//! store.migrate().await?;
-//! let order = store.create(NewOrder::new(customer, Currency::EUR), Request::new()).await?;
-//! let milk = NewItem::new(Sku::new("milk")?, Quantity::new(2)?, Money::from_minor(149, Currency::EUR)?);
-//! store.add_item(order.id(), milk.clone(), Request::new().expecting(order.version())).await?;
-//! store.cancel(order.id(), Request::new()).await?;
-//! match store.add_item(order.id(), milk, Request::new()).await {
-//!     Err(StoreError::Refused(Refusal::OrderCancelled { at_version })) => println!("cancelled at {at_version}"),
-//!     answer => unreachable!("the database accepted {answer:?}"),
-//! }
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! [`OrderStore`] is the trait, usable as `dyn`; [`InTransaction`] has the same words inside a transaction of the
-//! caller's; [`outbox`] tells a feed where the events are. The feature `mock` has a mock of the trait:
+//! # Tests of an application
+//! The feature `mock` has a mock of the trait:
 //!
 //! ```
 //! # #[cfg(feature = "mock")]
@@ -56,8 +32,8 @@
 //!   tables' owner. SQLite: for every connection with `foreign_keys=ON` (a program that may write the file may also drop
 //!   its triggers).
 //! - **J**: that an event's payload tells the truth is this crate's promise, for writers through the store. A program that
-//!   writes with SQL of its own is held to step, change and append, and to the rules below; what it writes into the
-//!   payload is its own affair.
+//!   writes with SQL of its own has to step, change and append, by the rules below; the database doesn't check the
+//!   contents of its payload.
 //!
 //! # Tables
 //! The same names on every database; on PostgreSQL in the schema `public`. This is a contract: names are only ever added.
@@ -88,8 +64,8 @@
 //! ```
 //!
 //! # Constraints
-//! Whatever is refused carries one of these names: PostgreSQL reports it as the constraint's name, SQLite's message begins
-//! with it (or has it), and [`violated_constraint`] reads it from either. They are a contract too.
+//! Each refusal carries one of these names: PostgreSQL reports it as the constraint's name, SQLite's message contains it,
+//! and [`violated_constraint`] reads it from both. They are a contract too.
 //!
 //! | of `orders` | refuses |
 //! | --- | --- |
@@ -125,14 +101,21 @@
 //! `<table>_<column>_not_null`.
 //!
 //! # Roles
-//! On PostgreSQL, [`roles_sql`] makes three: an owner for migrations, the application that changes orders and has no right
-//! to go around the rules, and the feed that reads. A store that connects as the tables' owner works as well, and is worth
-//! as much as its password.
+//! On PostgreSQL, [`roles_sql`] makes three: an owner for migrations, an application that changes orders and has no right
+//! to go around the rules, and a feed that reads. A store that connects as the tables' owner works too, but then whoever
+//! has its password can drop the rules.
 //!
 //! # Tracing
-//! Target `order_store`: a span `change` with `kind` and `order_id` around each change, events for what became of it and
-//! for each attempt that others were in the way of. Never a payload.
+//! Target `order_store`: a span `change` with `kind` and `order_id` around each change, an event for its outcome and one for
+//! each retry. Never a payload.
+//!
+//! # Deadlines and load
+//! A request ends within the store's patience, retries and waits included. On PostgreSQL the server gives up waiting for a
+//! lock before that, and a statement whose caller left is stopped: what was reported as not made is not made later. At
+//! most two changes of one order are at the server at once, and a fifth of the pool is kept for reads, so that an order
+//! that is locked keeps nobody else waiting.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod error;
@@ -159,3 +142,7 @@ pub use sql::{InTransaction, OrderConnection, violated_constraint};
 #[cfg(feature = "mock")]
 pub use store::MockOrderStore;
 pub use store::OrderStore;
+
+/// The database driver, in the version that this crate's pools and connections come from.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use sqlx;

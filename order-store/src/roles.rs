@@ -1,6 +1,6 @@
-//! The roles on PostgreSQL.
+//! Roles on PostgreSQL.
 
-/// The names of the roles on PostgreSQL: who owns the tables, who changes orders, and who reads for the feed.
+/// The names of the three roles on PostgreSQL.
 ///
 /// ```
 /// use order_store::{Roles, roles_sql};
@@ -10,11 +10,11 @@
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roles {
-    /// Owns the tables and runs migrations: `order_owner` unless said otherwise.
+    /// Owns the tables and runs migrations: `order_owner` by default.
     pub owner: String,
-    /// What [`PostgresOrderStore`](crate::OrderStore) connects as: `order_application` unless said otherwise.
+    /// The role of [`PostgresOrderStore`](crate::OrderStore): `order_application` by default.
     pub application: String,
-    /// What the feed connects as: `order_feed` unless said otherwise.
+    /// The role of the feed: `order_feed` by default.
     pub feed: String,
 }
 
@@ -28,12 +28,12 @@ impl Default for Roles {
     }
 }
 
-/// The script that makes the roles and gives them their rights, with these names: `roles/postgres.sql` in the crate's
-/// folder, which says how to run it. A superuser runs it after each migration.
+/// Returns the script that makes the roles and gives them their rights, under these names. A superuser runs it after each
+/// migration. It is `roles/postgres.sql` in the crate's folder, which describes how.
 #[must_use]
 pub fn roles_sql(roles: &Roles) -> String {
     let names = [(OWNER, &roles.owner), (APPLICATION, &roles.application), (FEED, &roles.feed)];
-    // Each through a word that no name contains, so that a new name isn't taken for one of the old ones.
+    // In two steps, through marks that no name contains: a new name may be one of the old ones.
     let marked = names.iter().fold(include_str!("../roles/postgres.sql").to_owned(), |script, (name, _)| {
         script
             .replace(&format!("'{name}'"), &format!("\u{1}{name}\u{1}"))
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_quoted_wherever_it_stands() {
+    fn names_are_quoted() {
         let odd = Roles { owner: "o'wn\"er".to_owned(), application: OWNER.to_owned(), feed: "feed".to_owned() };
         let script = roles_sql(&odd);
         assert!(script.contains("rolname = 'o''wn\"er'"));

@@ -168,6 +168,39 @@ async fn the_application_can_not_go_around_the_rules() {
     assert_eq!(realm.world.store.get(id).await.unwrap(), order);
 }
 
+/// Functions that somebody planted under names like ours act with their maker's rights, and never with the owner's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_gets_the_stores_functions_and_no_others() {
+    let realm = Realm::create().await;
+    let mut admin = realm.admin().await;
+    let planted = ["orders_helper()", "order_events_prune(text)", "order_items_now(integer)", "order_items_now_()"];
+    for signature in planted {
+        let plant = format!(
+            "create function public.{signature} returns bigint language sql security definer
+             as 'with gone as (delete from public.orders returning 1) select count(*) from gone'"
+        );
+        admin.execute(AssertSqlSafe(plant)).await.expect("a planted function");
+    }
+    sqlx::raw_sql(AssertSqlSafe(roles_sql(&realm.roles))).execute(&mut admin).await.expect("the script again");
+    let owned_by = |owner: &str| {
+        format!(
+            "select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'public'::regnamespace
+                and p.proowner {owner} '{}'::regrole order by 1",
+            realm.roles.owner
+        )
+    };
+    let others = sqlx::query_scalar::<_, String>(AssertSqlSafe(owned_by("<>"))).fetch_all(&mut admin).await.unwrap();
+    assert_eq!(
+        others,
+        ["order_events_prune(text)", "order_items_now(integer)", "order_items_now_()", "orders_helper()"]
+    );
+    let owned = sqlx::query_scalar::<_, String>(AssertSqlSafe(owned_by("="))).fetch_all(&mut admin).await.unwrap();
+    let made = order_store::migrations(order_store::Dialect::Postgres);
+    let made = made.iter().flat_map(|script| script.sql.lines());
+    let made = made.filter(|line| line.starts_with("create") && line.contains(" function public.")).count();
+    assert_eq!(owned.len(), made, "all of the migrations': {owned:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_can_not_change_the_history_by_accident() {
     let realm = Realm::create().await;
