@@ -1,6 +1,10 @@
 //! What somebody wants an order to do.
 
-use crate::{Currency, CustomerId, DeliveryWindow, ItemId, NewItem, Quantity};
+use crate::currency::Currency;
+use crate::delivery_window::DeliveryWindow;
+use crate::ids::{CustomerId, ItemId};
+use crate::item::NewItem;
+use crate::quantity::Quantity;
 
 /// An order that somebody wants to create; it has no id yet. [`create`](crate::create) makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

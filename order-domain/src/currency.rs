@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::InvalidValue;
+use crate::invalid_value::InvalidValue;
 
 macro_rules! currencies {
     ($($code:ident $digits:literal)+) => {

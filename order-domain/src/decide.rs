@@ -1,6 +1,11 @@
 //! Command to event, or refusal.
 
-use crate::{Command, NewOrder, Order, OrderError, OrderEvent, OrderId, rules};
+use crate::command::{Command, NewOrder};
+use crate::event::OrderEvent;
+use crate::ids::OrderId;
+use crate::order::Order;
+use crate::order_error::OrderError;
+use crate::rules;
 
 /// The event that creates an order: version 1. Nothing can refuse it but an id that exists, which is for whoever
 /// keeps orders to say.

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{InvalidValue, timestamp};
+use crate::invalid_value::InvalidValue;
+use crate::timestamp;
 
 /// When an order is to be delivered: from `starts_at` until before `ends_at`, within the years 1970 to 9999, kept in
 /// microseconds (anything finer is cut off).

@@ -5,7 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Currency, CustomerId, DeliveryWindow, InvalidValue, Item, OrderId, Quantity};
+use crate::currency::Currency;
+use crate::delivery_window::DeliveryWindow;
+use crate::ids::{CustomerId, OrderId};
+use crate::invalid_value::InvalidValue;
+use crate::item::Item;
+use crate::quantity::Quantity;
 
 /// What happened to an order. Each event took exactly one [`Version`](crate::Version) of it.
 ///

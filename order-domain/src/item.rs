@@ -1,9 +1,11 @@
 //! Items of orders.
 
 use crate::currency::Currency;
-use crate::error::{InvalidValue, MoneyError, OrderError};
-use crate::id::ItemId;
+use crate::ids::ItemId;
+use crate::invalid_value::InvalidValue;
 use crate::money::Money;
+use crate::money_error::MoneyError;
+use crate::order_error::OrderError;
 use crate::quantity::Quantity;
 use crate::sku::Sku;
 

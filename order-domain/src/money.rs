@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Currency, InvalidValue, MoneyError, Quantity};
+use crate::currency::Currency;
+use crate::invalid_value::InvalidValue;
+use crate::money_error::MoneyError;
+use crate::quantity::Quantity;
 
 /// An amount of money: a whole number of minor units (cents) of a currency, from 0 to `i64::MAX`.
 ///

@@ -2,12 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
-    Currency, CustomerId, DeliveryWindow, InvalidOrder, Item, ItemId, MAX_ITEMS_PER_ORDER, Money, Order, OrderId,
-    OrderStatus, Quantity, Sku, Version,
-};
+use crate::currency::Currency;
+use crate::delivery_window::DeliveryWindow;
+use crate::ids::{CustomerId, ItemId, OrderId};
+use crate::invalid_order::InvalidOrder;
+use crate::item::Item;
+use crate::limits::MAX_ITEMS_PER_ORDER;
+use crate::money::Money;
+use crate::order::Order;
+use crate::order_status::OrderStatus;
+use crate::quantity::Quantity;
+use crate::sku::Sku;
+use crate::version::Version;
 
 /// The parts of an order, as JSON and databases hold them. `Order::try_from` makes it an order, if it is one.
 ///
@@ -55,6 +64,18 @@ pub struct ItemState {
     pub quantity: Quantity,
     /// The price of one piece, in minor units of the order's currency.
     pub unit_price_minor: i64,
+}
+
+impl Serialize for Order {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        OrderState::from(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Order {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        OrderState::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
+    }
 }
 
 impl TryFrom<OrderState> for Order {

@@ -10,10 +10,15 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
-    Currency, CustomerId, DeliveryWindow, EventType, InvalidValue, Item, ItemId, Money, OrderEvent, OrderId, Quantity,
-    Sku,
-};
+use crate::currency::Currency;
+use crate::delivery_window::DeliveryWindow;
+use crate::event::{EventType, OrderEvent};
+use crate::ids::{CustomerId, ItemId, OrderId};
+use crate::invalid_value::InvalidValue;
+use crate::item::Item;
+use crate::money::Money;
+use crate::quantity::Quantity;
+use crate::sku::Sku;
 
 impl Serialize for OrderEvent {
     /// Writes the payload.

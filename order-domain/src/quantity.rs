@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::InvalidValue;
+use crate::invalid_value::InvalidValue;
+use crate::limits::{MAX_QUANTITY, MIN_QUANTITY};
 
 /// How many pieces of an item are ordered: 1 to 999.
 ///
@@ -21,9 +22,9 @@ pub struct Quantity(u16);
 
 impl Quantity {
     /// The smallest quantity: 1.
-    pub const MIN: Self = Self(1);
+    pub const MIN: Self = Self(MIN_QUANTITY);
     /// The largest quantity: 999.
-    pub const MAX: Self = Self(999);
+    pub const MAX: Self = Self(MAX_QUANTITY);
 
     /// Takes a number of any integer type.
     ///

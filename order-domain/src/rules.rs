@@ -1,14 +1,12 @@
 //! The rules of an order, each in one place. Deciding asks them, and applying asks them again, so that no history
 //! can make an order that no command could have made.
 
-use crate::error::OrderError;
-use crate::id::ItemId;
+use crate::ids::ItemId;
 use crate::item::{Item, NewItem};
+use crate::limits::MAX_ITEMS_PER_ORDER;
 use crate::order::Order;
-use crate::status::OrderStatus;
-
-/// The most items that an order can have. May be raised later, never lowered: old orders have to stay readable.
-pub const MAX_ITEMS_PER_ORDER: usize = 200;
+use crate::order_error::OrderError;
+use crate::order_status::OrderStatus;
 
 /// Checks that an item may be added, and gives it its id and its price in the order's currency. Returns its place among
 /// the others too.

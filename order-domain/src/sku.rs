@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::InvalidValue;
+use crate::invalid_value::InvalidValue;
+use crate::limits::MAX_SKU_LENGTH;
 
 /// A stock-keeping unit: what is sold, as the shop names it. 1 to [`Sku::MAX_LENGTH`] of the characters
 /// `A`–`Z`, `a`–`z`, `0`–`9`, `.`, `_`, `/` and `-`; capitals count.
@@ -24,7 +25,7 @@ pub struct Sku(Box<str>);
 
 impl Sku {
     /// The most characters that a SKU can have. All of them are ASCII, so these are bytes too.
-    pub const MAX_LENGTH: usize = 64;
+    pub const MAX_LENGTH: usize = MAX_SKU_LENGTH;
 
     /// Takes a text as a SKU, exactly as it is.
     ///

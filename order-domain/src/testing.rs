@@ -20,7 +20,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::{Command, Currency, CustomerId, DeliveryWindow, ItemId, Money, NewItem, NewOrder, OrderId, Quantity, Sku};
+use crate::command::{Command, NewOrder};
+use crate::currency::Currency;
+use crate::delivery_window::DeliveryWindow;
+use crate::ids::{CustomerId, ItemId, OrderId};
+use crate::item::NewItem;
+use crate::money::Money;
+use crate::quantity::Quantity;
+use crate::sku::Sku;
 
 /// How many different items the commands speak of: those of [`item_id`] 0 up to this.
 pub const ITEM_IDS: u8 = 6;

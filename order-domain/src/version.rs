@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::InvalidValue;
+use crate::invalid_value::InvalidValue;
+use crate::limits::MAX_VERSION;
 
 /// A version of an order: 1, 2, 3 … Every change of an order takes the next one. Fits SQL's `bigint`.
 ///
@@ -24,7 +25,7 @@ impl Version {
     /// The version of a new order: 1.
     pub const FIRST: Self = Self(1);
     /// The last version there can be: `i64::MAX`.
-    pub const MAX: Self = Self(i64::MAX);
+    pub const MAX: Self = Self(MAX_VERSION);
 
     /// Takes a number of any integer type.
     ///

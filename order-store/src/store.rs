@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use order_domain::{Command, CustomerId, DeliveryWindow, ItemId, NewItem, NewOrder, Order, OrderId, Quantity};
 
-use crate::{Cursor, OrderPage, Request, StoreError};
+use crate::error::StoreError;
+use crate::page::{Cursor, OrderPage};
+use crate::request::Request;
 
 /// Keeps orders. The database says yes or no; what it said yes to has its event in the outbox.
 ///

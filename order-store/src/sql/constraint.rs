@@ -47,7 +47,7 @@ fn not_null(error: &sqlx::Error) -> Option<String> {
 /// order's version to its event.
 fn of_sqlite(message: &str) -> Option<String> {
     if message == "FOREIGN KEY constraint failed" {
-        return Some(crate::guard().constraint(Rule::VersionHasEvent));
+        return Some(crate::schema::guard().constraint(Rule::VersionHasEvent));
     }
     if let Some(column) = message.strip_prefix("NOT NULL constraint failed: ") {
         return Some(format!("{}_not_null", column.replace('.', "_")));

@@ -2,12 +2,14 @@
 
 use order_domain::{Command, CustomerId, DeliveryWindow, ItemId, NewItem, NewOrder, Order, OrderId, Quantity};
 
+use crate::error::StoreError;
+use crate::page::{Cursor, OrderPage};
+use crate::request::Request;
 use crate::sql::connection::OrderConnection;
 use crate::sql::constraint::is_raced;
 use crate::sql::execution::{self, Overtaken};
 use crate::sql::fault::{Fault, Reaction, Stage};
 use crate::sql::requested_change::{Operation, Outcome, RequestedChange};
-use crate::{Cursor, OrderPage, Request, StoreError};
 
 /// The changes and questions of [`OrderStore`](crate::OrderStore) inside a transaction of the caller's, together with
 /// whatever else the caller writes there: all of it commits, or none.

@@ -25,12 +25,12 @@ pub use sqlite::SqliteOrderStore;
 macro_rules! order_store {
     ($store:ty) => {
         #[async_trait::async_trait]
-        impl crate::OrderStore for $store {
+        impl crate::store::OrderStore for $store {
             async fn create(
                 &self,
                 order: order_domain::NewOrder,
-                request: crate::Request,
-            ) -> Result<order_domain::Order, crate::StoreError> {
+                request: crate::request::Request,
+            ) -> Result<order_domain::Order, crate::error::StoreError> {
                 crate::sql::execution::change(
                     self,
                     crate::sql::requested_change::RequestedChange::create(order, request),
@@ -42,8 +42,8 @@ macro_rules! order_store {
                 &self,
                 order_id: order_domain::OrderId,
                 item: order_domain::NewItem,
-                request: crate::Request,
-            ) -> Result<order_domain::Order, crate::StoreError> {
+                request: crate::request::Request,
+            ) -> Result<order_domain::Order, crate::error::StoreError> {
                 crate::sql::execution::change(
                     self,
                     crate::sql::requested_change::RequestedChange::add_item(order_id, item, request),
@@ -55,8 +55,8 @@ macro_rules! order_store {
                 &self,
                 order_id: order_domain::OrderId,
                 command: order_domain::Command,
-                request: crate::Request,
-            ) -> Result<order_domain::Order, crate::StoreError> {
+                request: crate::request::Request,
+            ) -> Result<order_domain::Order, crate::error::StoreError> {
                 crate::sql::execution::change(
                     self,
                     crate::sql::requested_change::RequestedChange::change(order_id, command, request),
@@ -64,15 +64,18 @@ macro_rules! order_store {
                 .await
             }
 
-            async fn get(&self, order_id: order_domain::OrderId) -> Result<order_domain::Order, crate::StoreError> {
+            async fn get(
+                &self,
+                order_id: order_domain::OrderId,
+            ) -> Result<order_domain::Order, crate::error::StoreError> {
                 crate::sql::execution::get(self, order_id).await
             }
 
             async fn list_by_customer(
                 &self,
                 customer_id: order_domain::CustomerId,
-                cursor: Option<crate::Cursor>,
-            ) -> Result<crate::OrderPage, crate::StoreError> {
+                cursor: Option<crate::page::Cursor>,
+            ) -> Result<crate::page::OrderPage, crate::error::StoreError> {
                 crate::sql::execution::list_by_customer(self, customer_id, cursor).await
             }
         }

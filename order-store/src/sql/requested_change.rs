@@ -6,7 +6,8 @@ use order_domain::{
 };
 use uuid::Uuid;
 
-use crate::{Refusal, Request};
+use crate::error::Refusal;
+use crate::request::Request;
 
 /// One change that somebody asks for.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl RequestedChange {
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {
-        self.request.request_id().map(crate::RequestId::as_str)
+        self.request.request_id().map(crate::request::RequestId::as_str)
     }
 }
 

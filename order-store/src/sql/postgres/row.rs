@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Row, Type};
 use uuid::Uuid;
 
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::sql::fault::{Fault, OrUnreadable};
 
 /// How many columns an order takes.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::InvalidValue;
+use crate::invalid_value::InvalidValue;
 
 /// How far an order has come. Text and JSON: `open`, `scheduled`, `cancelled`.
 ///

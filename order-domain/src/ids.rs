@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::InvalidValue;
+use crate::invalid_value::InvalidValue;
 
 macro_rules! id {
     ($(#[$documentation:meta])* $name:ident) => {
