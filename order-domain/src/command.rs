@@ -1,4 +1,4 @@
-//! What somebody wants an order to do.
+//! Requests to create or change an order.
 
 use crate::currency::Currency;
 use crate::delivery_window::DeliveryWindow;
@@ -6,7 +6,15 @@ use crate::ids::{CustomerId, ItemId};
 use crate::item::NewItem;
 use crate::quantity::Quantity;
 
-/// An order that somebody wants to create; it has no id yet. [`create`](crate::create) makes it.
+/// An order to create; it has no id yet. [`create`](crate::create) makes its first event.
+///
+/// ```
+/// use order_domain::{Currency, CustomerId, NewOrder};
+///
+/// let customer: CustomerId = "01998f3e-7c00-7000-8000-0000000000c1".parse()?;
+/// assert_eq!(NewOrder::new(customer, Currency::EUR).currency(), Currency::EUR);
+/// # Ok::<(), order_domain::InvalidValue>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NewOrder {
     customer_id: CustomerId,
@@ -20,7 +28,7 @@ impl NewOrder {
         Self { customer_id, currency }
     }
 
-    /// Whose order it is.
+    /// The customer.
     #[must_use]
     pub const fn customer_id(&self) -> CustomerId {
         self.customer_id
@@ -33,7 +41,7 @@ impl NewOrder {
     }
 }
 
-/// A change that somebody wants of an order. [`decide`](crate::decide) answers.
+/// A change of an order, for [`decide`](crate::decide) to accept or refuse.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Add an item under an id that the order doesn't have yet.
@@ -43,8 +51,8 @@ pub enum Command {
         /// The item.
         item: NewItem,
     },
-    /// Change how many pieces of an item are ordered. The quantity that it has already is a change too: it takes a
-    /// version like any other, so that the answer doesn't depend on what another device did a moment before.
+    /// Change the quantity of an item. The quantity that it has already is a change too and takes a version, so that
+    /// the answer doesn't depend on what another device did a moment before.
     ChangeItemQuantity {
         /// The item.
         item_id: ItemId,
@@ -56,7 +64,7 @@ pub enum Command {
         /// The item.
         item_id: ItemId,
     },
-    /// Agree on a delivery window, or on another one.
+    /// Set the delivery window, for the first time or again.
     Schedule {
         /// The window from now on.
         delivery_window: DeliveryWindow,

@@ -1,4 +1,4 @@
-//! Command to event, or refusal.
+//! Decides whether an order accepts a command.
 
 use crate::command::{Command, NewOrder};
 use crate::event::OrderEvent;
@@ -7,14 +7,14 @@ use crate::order::Order;
 use crate::order_error::OrderError;
 use crate::rules;
 
-/// The event that creates an order: version 1. Nothing can refuse it but an id that exists, which is for whoever
-/// keeps orders to say.
+/// Returns the event that creates an order: version 1. Only an id that exists already can refuse it, which the store
+/// checks.
 #[must_use]
 pub const fn create(order_id: OrderId, order: &NewOrder) -> OrderEvent {
     OrderEvent::Created { order_id, customer_id: order.customer_id(), currency: order.currency() }
 }
 
-/// Answers a command with the event that takes the order's next version. The order itself stays as it is until
+/// Returns the event by which a command takes the order's next version. The order itself stays as it is until
 /// [`Order::apply`] takes the event.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! When an order is delivered.
+//! Delivery windows.
 
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::invalid_value::InvalidValue;
 use crate::timestamp;
 
-/// When an order is to be delivered: from `starts_at` until before `ends_at`, within the years 1970 to 9999, kept in
+/// The time in which an order is delivered: from `starts_at` until before `ends_at`, within the years 1970 to 9999, kept in
 /// microseconds (anything finer is cut off).
 ///
-/// Whether a window lies in the past is for the caller to say: the domain has no clock.
+/// The domain has no clock: callers check whether a window lies in the past.
 ///
 /// ```
 /// use chrono::{TimeDelta, TimeZone, Utc};
@@ -34,7 +34,7 @@ impl DeliveryWindow {
     /// A window from `starts_at` until before `ends_at`.
     ///
     /// # Errors
-    /// [`InvalidValue::WindowYear`] and [`InvalidValue::WindowOrder`] (judged after both are cut to microseconds).
+    /// [`InvalidValue::WindowYear`] and [`InvalidValue::WindowOrder`] (checked after both are cut to microseconds).
     pub fn new(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> Result<Self, InvalidValue> {
         let window = Self { starts_at: kept(starts_at)?, ends_at: kept(ends_at)? };
         if window.starts_at < window.ends_at { Ok(window) } else { Err(InvalidValue::WindowOrder) }

@@ -1,4 +1,4 @@
-//! What happened to an order.
+//! Events of an order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ use crate::invalid_value::InvalidValue;
 use crate::item::Item;
 use crate::quantity::Quantity;
 
-/// What happened to an order. Each event took exactly one [`Version`](crate::Version) of it.
+/// A change that was made to an order. Each event took exactly one [`Version`](crate::Version) of it.
 ///
-/// Version, type and time belong to whoever keeps the events (columns of a table, headers of a message). The rest is
-/// the *payload*, which serde writes; [`OrderEvent::from_payload`] reads it back. An event of an item tells the
+/// Version, type and time are kept beside the event (in columns of a table, in headers of a message). The rest is
+/// the *payload*, which serde writes; [`OrderEvent::from_payload`] reads it back. An event of an item has the
 /// whole item, so that a reader can follow stock or sums without keeping orders.
 ///
 /// | type | payload |
@@ -42,7 +42,7 @@ pub enum OrderEvent {
     Created {
         /// The order.
         order_id: OrderId,
-        /// Whose order it is.
+        /// The customer.
         customer_id: CustomerId,
         /// The currency of all its prices.
         currency: Currency,
@@ -54,7 +54,7 @@ pub enum OrderEvent {
         /// The item.
         item: Item,
     },
-    /// The quantity of an item was set, maybe to what it was.
+    /// The quantity of an item was set, maybe to the same number.
     ItemQuantityChanged {
         /// The order.
         order_id: OrderId,

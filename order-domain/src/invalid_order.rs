@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::ids::ItemId;
 use crate::invalid_value::InvalidValue;
 
-/// Why an [`OrderState`](crate::OrderState) isn't an order. Whoever wrote it broke a rule.
+/// Why an [`OrderState`](crate::OrderState) isn't an order: its writer broke a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidOrder {
     /// A value in it can't be built.

@@ -9,7 +9,7 @@ use crate::order_error::OrderError;
 use crate::quantity::Quantity;
 use crate::sku::Sku;
 
-/// An item to add to an order. The order gives it its id, and the currency of its price where none is given.
+/// An item to add to an order. The order gives it its id, and the currency of its price if that has none.
 ///
 /// ```
 /// use order_domain::{Currency, Money, NewItem, Quantity, Sku};

@@ -9,7 +9,7 @@ use crate::quantity::Quantity;
 
 /// An amount of money: a whole number of minor units (cents) of a currency, from 0 to `i64::MAX`.
 ///
-/// Arithmetic is checked: an amount that can't be told is an error, never another amount.
+/// Arithmetic is checked: an amount that can't be represented is an error, never another amount.
 ///
 /// ```
 /// use order_domain::{Currency, Money, Quantity};
@@ -39,7 +39,7 @@ impl Money {
         Self { minor, currency }
     }
 
-    /// No money, in this currency.
+    /// Zero, in this currency.
     #[must_use]
     pub const fn zero(currency: Currency) -> Self {
         Self { minor: 0, currency }

@@ -31,13 +31,13 @@ impl Order {
         self.id
     }
 
-    /// Whose order it is.
+    /// The customer.
     #[must_use]
     pub const fn customer_id(&self) -> CustomerId {
         self.customer_id
     }
 
-    /// How far it has come.
+    /// The status.
     #[must_use]
     pub const fn status(&self) -> OrderStatus {
         self.status
@@ -81,7 +81,7 @@ impl Order {
         self.items.iter().try_fold(Money::zero(self.currency), |sum, item| sum.plus(item.total()?))
     }
 
-    /// Where the item is, or where it would go.
+    /// The index of the item, or the index where it belongs.
     pub(crate) fn place_of(&self, item_id: ItemId) -> Result<usize, usize> {
         self.items.binary_search_by_key(&item_id, Item::id)
     }

@@ -18,7 +18,7 @@ use crate::quantity::Quantity;
 use crate::sku::Sku;
 use crate::version::Version;
 
-/// The parts of an order, as JSON and databases hold them. `Order::try_from` makes it an order, if it is one.
+/// The parts of an order, as JSON and databases hold them. `Order::try_from` checks them.
 ///
 /// ```
 /// use order_domain::{InvalidOrder, Order, OrderState, OrderStatus};
@@ -39,9 +39,9 @@ use crate::version::Version;
 pub struct OrderState {
     /// The order's id.
     pub order_id: OrderId,
-    /// Whose order it is.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// How far it has come.
+    /// The status.
     pub status: OrderStatus,
     /// The version that its last change took.
     pub version: Version,
@@ -58,9 +58,9 @@ pub struct OrderState {
 pub struct ItemState {
     /// The item's id.
     pub item_id: ItemId,
-    /// What is ordered.
+    /// The article.
     pub sku: Sku,
-    /// How many pieces.
+    /// The number of pieces.
     pub quantity: Quantity,
     /// The price of one piece, in minor units of the order's currency.
     pub unit_price_minor: i64,

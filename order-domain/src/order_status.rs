@@ -1,4 +1,4 @@
-//! How far an order has come.
+//! The status of an order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::invalid_value::InvalidValue;
 
-/// How far an order has come. Text and JSON: `open`, `scheduled`, `cancelled`.
+/// The status of an order. Text and JSON: `open`, `scheduled`, `cancelled`.
 ///
 /// ```text
 ///  open ──schedule──▶ scheduled ─┐

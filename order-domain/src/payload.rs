@@ -5,7 +5,7 @@
 //!
 //! `previous_quantity` is the one to take care of on PostgreSQL: such a statement has to read it with a row lock
 //! (`FOR NO KEY UPDATE`, joined to the row of the order that it stepped). A plain read sees the snapshot from before
-//! the statement waited for the order, and tells a quantity that is gone.
+//! the statement waited for the order, and returns a quantity that is gone.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

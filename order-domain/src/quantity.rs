@@ -1,4 +1,4 @@
-//! How many of an item.
+//! Quantities.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::invalid_value::InvalidValue;
 use crate::limits::{MAX_QUANTITY, MIN_QUANTITY};
 
-/// How many pieces of an item are ordered: 1 to 999.
+/// The number of pieces of an item: 1 to 999.
 ///
 /// ```
 /// use order_domain::{InvalidValue, Quantity};

@@ -49,8 +49,8 @@ pub enum ReplayError {
         /// The rule.
         source: OrderError,
     },
-    /// The event tells of an item (SKU, price, quantity before) otherwise than the order has it.
-    #[error("the event of version {version} tells of the item {item_id} otherwise than the order has it")]
+    /// The event and the order differ in an item (SKU, price, quantity before).
+    #[error("the event of version {version} contradicts the order about item {item_id}")]
     Contradiction {
         /// The version of the event.
         version: Version,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::invalid_value::InvalidValue;
 use crate::limits::MAX_SKU_LENGTH;
 
-/// A stock-keeping unit: what is sold, as the shop names it. 1 to [`Sku::MAX_LENGTH`] of the characters
-/// `A`–`Z`, `a`–`z`, `0`–`9`, `.`, `_`, `/` and `-`; capitals count.
+/// A stock-keeping unit: the shop's name of an article. 1 to [`Sku::MAX_LENGTH`] of the characters
+/// `A`–`Z`, `a`–`z`, `0`–`9`, `.`, `_`, `/` and `-`; case-sensitive.
 ///
 /// ```
 /// use order_domain::{InvalidValue, Sku};

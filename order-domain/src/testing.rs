@@ -1,8 +1,8 @@
 //! Random orders and commands for property tests (feature `testing`).
 //!
 //! The commands are made to collide: few item ids, now and then another currency, few cancellations, so that most
-//! sequences reach every rule. Whoever keeps orders elsewhere runs the same sequence there and here, and compares
-//! answers, orders and events.
+//! sequences reach every rule. A store runs the same sequence there and here, and compares answers,
+//! orders and events.
 //!
 //! ```
 //! use order_domain::testing;
@@ -29,7 +29,7 @@ use crate::money::Money;
 use crate::quantity::Quantity;
 use crate::sku::Sku;
 
-/// How many different items the commands speak of: those of [`item_id`] 0 up to this.
+/// The number of different items in the commands: those of [`item_id`] 0 up to this.
 pub const ITEM_IDS: u8 = 6;
 
 /// The item ids that the commands choose from: number `n` is always the same id, and they sort by number.
@@ -49,7 +49,7 @@ pub fn new_order() -> impl Strategy<Value = NewOrder> {
     any::<u128>().prop_map(|bits| NewOrder::new(CustomerId::from(Uuid::from_u128(bits)), Currency::EUR))
 }
 
-/// A sequence of as many commands as the range says. A cancellation is one of about twenty of them.
+/// A sequence of commands, of a length in the range. A cancellation is one of about twenty of them.
 pub fn commands(length: Range<usize>) -> impl Strategy<Value = Vec<Command>> {
     proptest::collection::vec(command(), length)
 }
@@ -104,7 +104,7 @@ pub fn delivery_window() -> impl Strategy<Value = DeliveryWindow> {
     })
 }
 
-/// Usual prices, nothing at all, and now and then so much that a sum overflows.
+/// Usual prices, zero, and a few prices whose sum overflows.
 fn price_minor() -> impl Strategy<Value = i64> {
     prop_oneof![12 => 1_i64..100_000, 2 => Just(0), 1 => Just(i64::MAX), 1 => 0..=i64::MAX]
 }

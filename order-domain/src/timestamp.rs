@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serializer;
 
-/// The time without what is finer than a microsecond. None outside of what `DateTime` holds.
+/// Cuts a time to microseconds. `None` outside of the range of `DateTime`.
 ///
 /// A leap second (`23:59:60`) becomes the second after it, as in PostgreSQL.
 pub(crate) fn truncate_to_microseconds(time: DateTime<Utc>) -> Option<DateTime<Utc>> {

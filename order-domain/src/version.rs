@@ -44,7 +44,7 @@ impl Version {
         self.0
     }
 
-    /// The version after this one; none after [`Version::MAX`].
+    /// The version after this one; `None` after [`Version::MAX`].
     #[must_use]
     pub const fn next(self) -> Option<Self> {
         match self.0.checked_add(1) {

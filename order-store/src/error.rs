@@ -1,38 +1,47 @@
-//! What a store answers instead of an order, named for the caller's next move.
+//! Errors of a store, named for the caller's next move.
 
 use std::error::Error as StdError;
 
 use order_domain::{Currency, OrderError, Version};
 use thiserror::Error;
 
-/// What a store keeps of the error below it.
+/// The error below a store's error.
 pub type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a store didn't answer an order. But for [`StoreError::Unknown`], and [`StoreError::Unreadable`] of a change, nothing
-/// changed.
+/// Why a store didn't return an order. Nothing changed, except possibly after [`StoreError::Unknown`], and after
+/// [`StoreError::Unreadable`] of a change.
+///
+/// ```
+/// use order_store::{Refusal, StoreError};
+///
+/// let error = StoreError::from(Refusal::OrderEmpty);
+/// assert_eq!(error.refusal(), Some(&Refusal::OrderEmpty));
+/// ```
 ///
 /// No message repeats a value that a caller sent, nor a password.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The database says no: tell whoever asked.
+    /// The database refused: show the reason to the user.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The connection was lost before the answer came: the change may have happened. Ask again with the same request
-    /// id, and the answer tells. Without one, read the order.
-    #[error("the connection was lost before the answer: the change may have happened; the same request id finds out")]
+    /// The connection was lost before the answer came: the change may have happened. Repeat it with the same request
+    /// id to find out. Without a request id, read the order.
+    #[error(
+        "the database did not answer: the change may have been made; repeat it with the same request id to find out"
+    )]
     Unknown {
-        /// What was seen of it.
+        /// The error of the connection.
         source: Source,
     },
-    /// Another transaction was in the way of the caller's own: roll it back, and do all of it again. Only from
-    /// [`InTransaction`](crate::InTransaction); a store tries again by itself.
-    #[error("another transaction was in the way: roll this one back and do all of it again")]
+    /// Another transaction conflicts with the caller's own: roll it back and repeat it. Only from
+    /// [`InTransaction`](crate::InTransaction); a store retries by itself.
+    #[error("another transaction conflicts with this one: roll it back and repeat it")]
     Conflict {
-        /// What was in the way.
+        /// The conflict.
         source: Source,
     },
-    /// The database can't be reached, is overloaded, or others were in the way each time: try later.
+    /// The database can't be reached, is overloaded, or other changes came first each time: try later.
     #[error("the database is not available: nothing was changed; try later")]
     Unavailable {
         /// Why.
@@ -47,13 +56,13 @@ pub enum StoreError {
         /// The version that this program knows.
         expected: i64,
     },
-    /// What the database holds is no order. Somebody went around the rules: have a look at it. A change may have happened
-    /// before its answer turned out to be unreadable.
-    #[error("what the database holds of the order can't be read: {what}")]
+    /// The stored order breaks a rule: another program went around them. A change may have been made before its result
+    /// turned out to be unreadable.
+    #[error("the stored order is invalid: its {what} breaks a rule of the domain; correct the row")]
     Unreadable {
-        /// What of it.
+        /// The part of the order.
         what: &'static str,
-        /// Why, where there is more to say.
+        /// The rule, if it has a description.
         source: Option<Source>,
     },
     /// The SQLite file or its log was deleted or replaced while the store had it open. Every request is refused until the
@@ -63,10 +72,10 @@ pub enum StoreError {
          put the right file in its place, and start it again"
     )]
     FileReplaced,
-    /// The program or the set-up is wrong (a missing right, a URL that can't be read): read the source.
-    #[error("the database refused to work with this program")]
+    /// The program or its set-up is wrong (a missing right, an invalid URL): the source says what.
+    #[error("the database refuses this program: nothing was changed; correct its rights, URL or settings")]
     Setup {
-        /// What the database or the driver says.
+        /// The error of the database or the driver.
         source: Source,
     },
 }
@@ -94,7 +103,7 @@ impl StoreError {
     }
 }
 
-/// Why the database says no. Nothing changed.
+/// Why the database refused. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -139,7 +148,7 @@ pub enum Refusal {
         /// The currency of the item's price.
         item: Currency,
     },
-    /// Read the order again, and ask for what still makes sense: it has changed.
+    /// Read the order again: it has changed.
     #[error("the order has version {actual}, not {expected}")]
     VersionConflict {
         /// The version that the request named.
@@ -153,8 +162,8 @@ pub enum Refusal {
     /// Take a new request id: this one was accepted for another change.
     #[error("this request id was accepted for another change")]
     RequestIdReused,
-    /// A constraint of the database that no other refusal speaks for; the crate's documentation lists them.
-    #[error("the database refuses by its constraint {constraint}")]
+    /// A constraint of the database that has no refusal of its own; the crate's documentation lists them.
+    #[error("the database refused: constraint {constraint}")]
     Violation {
         /// The constraint's name, the same on every database.
         constraint: String,

@@ -31,7 +31,7 @@
 //!   documentation has their limits. PostgreSQL: at READ COMMITTED and above, for every role but a superuser and the
 //!   tables' owner. SQLite: for every connection with `foreign_keys=ON` (a program that may write the file may also drop
 //!   its triggers).
-//! - **J**: that an event's payload tells the truth is this crate's promise, for writers through the store. A program that
+//! - **J** (join): that an event's payload matches its change is this crate's promise, for writers through the store. A program that
 //!   writes with SQL of its own has to step, change and append, by the rules below; the database doesn't check the
 //!   contents of its payload.
 //!
@@ -89,7 +89,7 @@
 //! | of `order_events` | refuses |
 //! | --- | --- |
 //! | `order_events_at_present_version`, `order_events_one_per_version`, `order_events_event_id_is_unique`, `order_events_sequence_moves_on`, `order_events_is_immutable`, `order_events_pkey`, `order_events_version_is_positive` | what the guard's rules don't allow |
-//! | `order_events_payload_size`, `order_events_event_type_length`, `order_events_traceparent_length`, `order_events_occurred_at_is_time` | what is too long to publish, or no time |
+//! | `order_events_payload_size`, `order_events_event_type_length`, `order_events_traceparent_length`, `order_events_occurred_at_is_time` | values that are too long to publish, or no time |
 //!
 //! | of `order_requests` | refuses |
 //! | --- | --- |
@@ -102,8 +102,8 @@
 //!
 //! # Roles
 //! On PostgreSQL, [`roles_sql`] makes three: an owner for migrations, an application that changes orders and has no right
-//! to go around the rules, and a feed that reads. A store that connects as the tables' owner works too, but then whoever
-//! has its password can drop the rules.
+//! to go around the rules, and a feed that reads. A store that connects as the tables' owner works too, but then
+//! its password is all that protects the rules.
 //!
 //! # Tracing
 //! Target `order_store`: a span `change` with `kind` and `order_id` around each change, an event for its outcome and one for

@@ -1,4 +1,4 @@
-//! Lists, a page at a time.
+//! Pages of lists.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,19 +16,19 @@ pub const ORDERS_PER_PAGE: usize = 20;
 pub struct OrderPage {
     /// The orders of this page.
     pub orders: Vec<Order>,
-    /// Where the next page begins; none on the last page.
+    /// The cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 
 impl OrderPage {
-    /// A page, and where the next one begins.
+    /// A page, and the cursor of the next one.
     #[must_use]
     pub const fn new(orders: Vec<Order>, next: Option<Cursor>) -> Self {
         Self { orders, next }
     }
 }
 
-/// A place in a list. Its text is for handing on, as in a URL, and for nothing else.
+/// A place in a list. Its text is opaque, to be passed on, for example in a URL.
 ///
 /// ```
 /// use order_store::Cursor;
@@ -45,13 +45,13 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The place behind this order.
+    /// The place after this order.
     #[must_use]
     pub const fn after(order_id: OrderId) -> Self {
         Self { after: order_id }
     }
 
-    /// The order that the place is behind.
+    /// The order before the place.
     #[must_use]
     pub const fn order_id(&self) -> OrderId {
         self.after
@@ -73,7 +73,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// A text that came with no page.
+/// A text that is no cursor of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a cursor is what came with the page before")]
+#[error("not a cursor: pass the one that came with the page before")]
 pub struct InvalidCursor;

@@ -1,4 +1,4 @@
-//! What comes with a change: who asks again, what they have seen, and whose trace it belongs to.
+//! Requests: id, expected version and trace context of a change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use order_domain::{OrderId, Version};
 use thiserror::Error;
 
-/// What comes with a change. All of it may be left out.
+/// Id, expected version and trace context of a change, each optional.
 ///
 /// ```
 /// use order_domain::Version;
@@ -28,54 +28,54 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request of which nothing is known: each time it is made, it is another one.
+    /// A request without id, expected version and trace context.
     #[must_use]
     pub const fn new() -> Self {
         Self { id: None, expected_version: None, traceparent: None }
     }
 
-    /// Under this id: made again, it is answered as it was the first time, and not done twice.
+    /// Sets the id: repeated under it, the change is answered as the first time, and not made twice.
     #[must_use]
     pub fn id(mut self, id: RequestId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Only if the order still has this version (HTTP's `If-Match`). A new order has none, so creating ignores it.
+    /// Refuses the change unless the order has this version (HTTP's `If-Match`). Creating ignores it.
     #[must_use]
     pub const fn expecting(mut self, version: Version) -> Self {
         self.expected_version = Some(version);
         self
     }
 
-    /// In this trace: the W3C's [`traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header), which goes
-    /// into the outbox and on to the consumers. Anything that isn't one is left out, as that standard asks for.
+    /// Sets the trace context: the W3C's [`traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header), which goes
+    /// into the outbox and on to the consumers. As the standard demands, an invalid one is dropped.
     #[must_use]
     pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
         self.traceparent = Some(traceparent.into()).filter(|text| is_traceparent(text));
         self
     }
 
-    /// The id, if it has one.
+    /// The id, if set.
     #[must_use]
     pub const fn request_id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
 
-    /// The version that the order has to have, if that was said.
+    /// The expected version, if set.
     #[must_use]
     pub const fn expected_version(&self) -> Option<Version> {
         self.expected_version
     }
 
-    /// The trace context, if it has one.
+    /// The trace context, if set.
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
         self.traceparent.as_deref()
     }
 }
 
-/// Names a request, so that it can be made again without being done again. Chosen by whoever asks, like HTTP's
+/// Names a request, so that it can be repeated without being done twice. Chosen by the client, like HTTP's
 /// `Idempotency-Key`: 1 to [`RequestId::MAX_LENGTH`] visible ASCII characters, unique among all requests.
 ///
 /// ```
@@ -92,7 +92,7 @@ impl RequestId {
     /// The most characters that it can have.
     pub const MAX_LENGTH: usize = 200;
 
-    /// Takes an id that somebody chose.
+    /// Checks an id that a client chose.
     ///
     /// # Errors
     /// [`InvalidRequestId`].
@@ -129,7 +129,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// A text that can't name a request.
+/// A text that is no request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a request id has 1 to {} visible ASCII characters", RequestId::MAX_LENGTH)]
 pub struct InvalidRequestId;

@@ -1,4 +1,4 @@
-//! The tables as the guard and a feed are told of them, and the scripts that make them.
+//! The tables: their guard, their outbox and their migrations.
 
 use change_feed::outbox::{Dialect, Guard, Outbox};
 
@@ -8,7 +8,7 @@ pub const SCHEMA_VERSION: i64 = 1;
 /// A script that takes the tables to the next version. It is meant to run in one transaction, and writes its version
 /// into `order_store_migrations` at its end.
 ///
-/// The files are in the crate's folder `migrations`, for whoever runs them with another tool.
+/// The files are in the crate's folder `migrations`, for other migration tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migration {
@@ -18,7 +18,7 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-/// The scripts, in the order in which they run.
+/// Returns the scripts, in the order in which they run.
 ///
 /// ```
 /// use order_store::{Dialect, SCHEMA_VERSION, migrations};
@@ -34,7 +34,7 @@ pub const fn migrations(dialect: Dialect) -> &'static [Migration] {
     }
 }
 
-/// The guard of the store's tables: the database keeps its rules against every writer. The migrations hold its scripts.
+/// Returns the guard of the store's tables: the database keeps its rules against every writer. The migrations hold its scripts.
 ///
 /// ```
 /// use change_feed::outbox::Rule;
@@ -53,7 +53,7 @@ pub fn guard() -> Guard {
         .version_key_declared()
 }
 
-/// The store's outbox, for a source of a feed. Consumers see the type `item_added` as `order.item_added.v1`.
+/// Returns the store's outbox, for a source of a feed. Consumers see the type `item_added` as `order.item_added.v1`.
 ///
 /// ```
 /// assert_eq!(order_store::outbox().cloud_event_type("item_added"), "order.item_added.v1");

@@ -1,7 +1,7 @@
-//! The connections that the store works on: one small seam, with an implementation for each database.
+//! The seam between the store and its databases.
 
 /// A connection, or the `&mut *tx` of a transaction, of a database that keeps orders: `PgConnection` and
-/// `SqliteConnection`. Sealed: nobody else implements it.
+/// `SqliteConnection`. Sealed: implemented in this crate alone.
 pub trait OrderConnection: sealed::Connection {}
 
 pub(crate) mod sealed {
@@ -12,7 +12,7 @@ pub(crate) mod sealed {
     use crate::sql::fault::Fault;
     use crate::sql::requested_change::{Outcome, RequestedChange};
 
-    /// What the store asks of a connection.
+    /// The operations of the store on a connection.
     pub trait Connection: Send {
         /// Tries the change once, in the transaction that the connection is in.
         fn attempt(

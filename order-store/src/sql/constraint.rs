@@ -1,9 +1,9 @@
-//! The names by which the database refuses.
+//! The names of constraints.
 
 use change_feed::outbox::Rule;
 
 /// The constraints that a change of this crate can run into when another change of the same order overtakes it. The next
-/// attempt sees what the other one did, and tells it in the domain's words.
+/// attempt sees the other one's change, and returns the domain's refusal.
 const RACED: [&str; 6] = [
     "orders_version_has_event",
     "orders_is_final",
@@ -13,7 +13,11 @@ const RACED: [&str; 6] = [
     "order_requests_pkey",
 ];
 
-/// The name of the constraint that a database refused by: the same name on PostgreSQL and SQLite.
+/// Returns the name of the constraint that refused: the same name on PostgreSQL and SQLite.
+///
+/// ```
+/// assert_eq!(order_store::violated_constraint(&sqlx::Error::RowNotFound), None);
+/// ```
 ///
 /// For programs that write with SQL of their own beside the store; the crate's documentation lists the names. A column
 /// that has to have a value is `<table>_<column>_not_null`.
@@ -25,12 +29,12 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<String> {
         .or_else(|| of_sqlite(database.message()))
 }
 
-/// The constraint may have been violated only because another change came first.
+/// Whether the constraint may have been violated only because another change came first.
 pub(crate) fn is_raced(constraint: &str) -> bool {
     RACED.contains(&constraint)
 }
 
-/// PostgreSQL 17 and below give no name to it; 18 gives this one, but doesn't tell it.
+/// PostgreSQL reports table and column only, not the name (which 17 and below don't have).
 fn not_null(error: &sqlx::Error) -> Option<String> {
     #[cfg(feature = "postgres")]
     {

@@ -140,7 +140,7 @@ async fn retry<S: Store>(store: &S, requested: &RequestedChange, deadline: Deadl
     }
 }
 
-/// Returns what the first request of this id was answered, if it asked for the same.
+/// Returns the answer to the first request of this id, if it asked for the same.
 pub(crate) async fn first_answer<C: Connection>(
     connection: &mut C,
     requested: &RequestedChange,
@@ -196,7 +196,7 @@ pub(crate) async fn page<C: Connection>(
     Ok(OrderPage::new(orders, next))
 }
 
-/// Explains an error in the caller's words, after a look at the database where that tells more.
+/// Explains an error in the caller's words, after a look at the database if that helps.
 async fn explain<S: Store>(store: &S, reaction: Reaction, error: sqlx::Error, deadline: Deadline) -> StoreError {
     match look(store, &reaction, deadline).await {
         Some(found) => found,

@@ -1,4 +1,4 @@
-//! The same changes inside a transaction of the caller's.
+//! Changes inside a transaction of the caller's.
 
 use order_domain::{Command, CustomerId, DeliveryWindow, ItemId, NewItem, NewOrder, Order, OrderId, Quantity};
 
@@ -11,8 +11,8 @@ use crate::sql::execution::{self, Overtaken};
 use crate::sql::fault::{Fault, Reaction, Stage};
 use crate::sql::requested_change::{Operation, Outcome, RequestedChange};
 
-/// The changes and questions of [`OrderStore`](crate::OrderStore) inside a transaction of the caller's, together with
-/// whatever else the caller writes there: all of it commits, or none.
+/// The changes and reads of [`OrderStore`](crate::OrderStore) inside a transaction of the caller's, together with the
+/// caller's own writes: all commit, or nothing does.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -140,7 +140,7 @@ impl<'c, C: OrderConnection> InTransaction<'c, C> {
 
     async fn answer(&mut self, requested: RequestedChange) -> Result<Order, StoreError> {
         if let Operation::Change { order_id, .. } = requested.operation {
-            // Locked first, it can't be changed by others between what the attempt sees and what it does.
+            // Nobody can change it between the attempt's read and its write.
             self.connection.lock(order_id).await.map_err(explain)?;
         }
         match self.connection.attempt(&requested, None).await.map_err(explain)? {

@@ -1,4 +1,4 @@
-//! One change that somebody asks for, with all that has to stay the same when it is tried again.
+//! A requested change, with everything that stays the same when it is tried again.
 
 use chrono::Utc;
 use order_domain::{
@@ -9,12 +9,12 @@ use uuid::Uuid;
 use crate::error::Refusal;
 use crate::request::Request;
 
-/// One change that somebody asks for.
+/// A requested change.
 #[derive(Debug)]
 pub struct RequestedChange {
     pub operation: Operation,
     pub request: Request,
-    /// Tells this change from any other under the same request id.
+    /// Distinguishes this change from others under the same request id.
     pub fingerprint: String,
     pub event_id: Uuid,
 }
@@ -25,24 +25,24 @@ pub enum Operation {
     Change { order_id: OrderId, command: Command },
 }
 
-/// What became of one attempt. Nothing was changed but by [`Outcome::Done`].
+/// The outcome of one attempt. Only [`Outcome::Done`] changed something.
 #[derive(Debug)]
 pub enum Outcome {
     Done(Order),
     /// A request of this id was accepted before.
     AcceptedBefore(Accepted),
     Refused(Refusal),
-    /// Others changed the order while this attempt waited for it, so that it can't tell: try again.
+    /// Others changed the order while this attempt waited for it: try again.
     Overtaken,
 }
 
-/// What is kept of a request that was accepted.
+/// A request that was accepted before.
 #[derive(Debug)]
 pub struct Accepted {
     pub order_id: OrderId,
     pub version: Version,
     pub fingerprint: String,
-    /// The order as it is now, where the attempt saw it.
+    /// The order as it is now, if the attempt read it.
     pub present: Option<Order>,
 }
 
@@ -53,7 +53,7 @@ impl RequestedChange {
         Self { operation: Operation::Create { order_id, order }, request, fingerprint, event_id: Uuid::now_v7() }
     }
 
-    /// An item that gets its id here: asked for again, it would get another one, so the id doesn't tell changes apart.
+    /// The item gets its id here: asked for again, it would get another, so the fingerprint leaves the id out.
     pub(crate) fn add_item(order_id: OrderId, item: NewItem, request: Request) -> Self {
         let fingerprint = fingerprint_of_change(order_id, &item_parts(None, &item));
         let command = Command::AddItem { item_id: ItemId::generate(Utc::now()), item };
@@ -90,7 +90,7 @@ impl RequestedChange {
     }
 }
 
-/// Yes with its event, or no: the domain's answer, behind what only a request can be refused for.
+/// Decides a command with its request: the domain's rules, and the expected version.
 pub(crate) fn decide_request(
     order: Option<&Order>,
     command: &Command,
@@ -142,8 +142,8 @@ fn item_parts(item_id: Option<ItemId>, item: &NewItem) -> Vec<String> {
     parts
 }
 
-/// 128 bits of FNV-1a in hexadecimal digits. It is kept in databases, so it never changes; and it need not withstand an
-/// attacker, who could only fool a request id of their own.
+/// Hashes the parts by FNV-1a with 128 bits, in hexadecimal digits. Databases keep it, so it never changes. It need not
+/// withstand attackers: they could only fool request ids of their own.
 fn fingerprint(parts: &[&str]) -> String {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

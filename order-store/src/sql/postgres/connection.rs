@@ -1,4 +1,4 @@
-//! What the store asks of a connection to PostgreSQL.
+//! Changes and reads on a connection to PostgreSQL.
 
 use order_domain::{
     Command, Currency, CustomerId, EventType, MAX_ITEMS_PER_ORDER, NewOrder, Order, OrderEvent, OrderId, Version,

@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::schema::{Migration, SCHEMA_VERSION, migrations};
 
-/// The version of the tables; 0 where there are none.
+/// Reads the version of the tables; 0 without tables.
 pub(super) async fn schema_version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     // Not to_regclass: it answers from a cache that doesn't learn, within a transaction, what others have committed.
     let there: bool = sqlx::query_scalar(
@@ -22,7 +22,7 @@ pub(super) async fn schema_version(connection: &mut PgConnection) -> Result<i64,
         .await
 }
 
-/// Runs what is missing, and answers the version that the tables have then. Two programs that start at once run it one
+/// Runs the missing migrations, and returns the version of the tables after them. Two programs that start at once run it one
 /// after the other.
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let mut transaction = connection.begin().await?;

@@ -1,4 +1,4 @@
-//! Rows to orders.
+//! Reads orders from rows.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::sql::fault::{Fault, OrUnreadable};
 
-/// How many columns an order takes.
+/// The number of columns of an order.
 pub(super) const ORDER_COLUMNS: usize = 11;
 const ITEM_COLUMNS: usize = 4;
 
-/// The order in the columns of `statement::order_columns`, none where they are null.
+/// Reads the order in the columns of `statement::order_columns`; `None` if they are null.
 pub(super) fn order(row: &PgRow) -> Result<Option<Order>, Fault> {
     match row.try_get::<Option<Uuid>, _>(0)? {
         None => Ok(None),
@@ -23,7 +23,7 @@ pub(super) fn order(row: &PgRow) -> Result<Option<Order>, Fault> {
     }
 }
 
-/// The parts of the order in these columns, which are not null.
+/// Reads the parts of an order from columns that are not null.
 pub(super) fn state(row: &PgRow) -> Result<OrderState, Fault> {
     Ok(OrderState {
         order_id: row.try_get::<Uuid, _>(0)?.into(),
@@ -36,8 +36,8 @@ pub(super) fn state(row: &PgRow) -> Result<OrderState, Fault> {
     })
 }
 
-/// The order that a change made, where the row's snapshot is older than what it changed: the columns from `first` on
-/// tell version, status, window and items (as JSON) afresh, the rest never changes.
+/// Reads the order that a change made, if the row's snapshot is older than the change: the columns from `first` on have
+/// the new version, status, window and items (as JSON); the rest never changes.
 pub(super) fn order_afresh(row: &PgRow, first: usize) -> Result<Order, Fault> {
     let items: &str = row.try_get(first + 4)?;
     let state = OrderState {
@@ -72,7 +72,7 @@ fn window(row: &PgRow, column: usize) -> Result<Option<DeliveryWindow>, Fault> {
     }
 }
 
-/// The items in four arrays of one length, or null where there are none.
+/// Reads the items from four arrays of one length; null without items.
 fn items(row: &PgRow, first: usize) -> Result<Vec<ItemState>, Fault> {
     let item_ids = array::<Uuid>(row, first)?;
     let skus = array::<String>(row, first + 1)?;

@@ -1,16 +1,16 @@
-//! The statements. Each change is one, so one round trip and one transaction:
+//! SQL statements. Each change is one statement: one round trip and one transaction.
 //!
 //! ```text
 //!  before   the order, its items and the request of this id, as the statement's snapshot shows them
-//!  stepped  the order's next version, if it may change: waits for its row, then judges it as it is by then
-//!  changed  what the change does to the items; answers the event's payload
+//!  stepped  the order's next version, if it may change: waits for its row, then checks it as it is by then
+//!  changed  what the change does to the items; returns the event's payload
 //!  event    closes the version
 //!  request  remembers the request's id
 //!  answer   all of that: the caller sees why nothing was stepped, or makes the order as it is now
 //! ```
 //!
 //! *Overtaken*: where `stepped` had to wait for another change, `before` is older than what it stepped. What only rows of
-//! items can tell (is there such an item, how many are there) was then judged by old ones. Triggers and keys decide_request
+//! items can tell (is there such an item, how many are there) was then checked against old ones. Triggers and keys check
 //! again, so that nothing wrong commits; a refusal that only the old rows justify is tried again; and an answer takes
 //! the items from `order_items_now`, which looks again while the order's row is held.
 //!
@@ -124,8 +124,8 @@ const ADD_ITEM: &str = change!(
 
 /// `$8` item id, `$9` quantity.
 ///
-/// `previous` reads with a row lock, so it tells the quantity that the update replaces: a plain read would tell the one
-/// that the statement's snapshot shows.
+/// `previous` reads with a row lock, so it returns the quantity that the update replaces: a plain read would return
+/// that of the statement's snapshot.
 const CHANGE_QUANTITY: &str = change!(
     event_type: "item_quantity_changed",
     set: "",
@@ -210,7 +210,7 @@ pub(super) const CREATE: &str = concat!(
 select b.order_id, b.version, b.fingerprint, e.version from before b left join event e on true"
 );
 
-/// The weakest lock that keeps an order from changing: keys that only refer to it don't wait.
+/// Takes the weakest lock that keeps an order from changing: foreign keys to it don't wait.
 pub(super) const LOCK: &str = "select from public.orders where order_id = $1 for no key update";
 
 pub(super) const GET: &str = concat!(

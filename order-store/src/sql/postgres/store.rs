@@ -1,4 +1,4 @@
-//! The store on PostgreSQL.
+//! Orders on PostgreSQL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl PostgresOrderStore {
         self
     }
 
-    /// Makes the tables, or takes them to this program's version; does nothing, and needs no rights, where they have it.
+    /// Makes the tables, or migrates them to this program's version; does nothing, and needs no rights, if they have it.
     /// Run as the role that is to own the tables.
     ///
     /// # Errors
@@ -122,9 +122,9 @@ impl PostgresOrderStore {
         Ok(())
     }
 
-    /// Forgets the requests that were accepted before this time, and answers how many: made again, they are done again.
-    /// Run it now and then, with a time by which nobody asks again. In short transactions; interrupted, it has forgotten
-    /// some.
+    /// Forgets the requests that were accepted before this time, and returns their number: repeated, they are done again.
+    /// Run it regularly, with a time after which no client repeats a request. It works in short transactions;
+    /// interrupted, it has forgotten some.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Setup`].
@@ -136,12 +136,12 @@ impl PostgresOrderStore {
         .await
     }
 
-    /// Closes the connections: waits until what is under way has its answer, and lets the server know. Whatever is asked
-    /// from then on, of this store or a clone of it, is [`StoreError::Unavailable`]. A pool that was given to
+    /// Closes the connections: waits until running requests have their answers, and ends the sessions. Later requests to
+    /// this store or a clone of it are [`StoreError::Unavailable`]. A pool that was given to
     /// [`PostgresOrderStore::from_pool`] is closed for its other users too.
     ///
-    /// A store that is only dropped leaves that to the server, which finds the connections gone. Cancelled, it goes on
-    /// refusing, and each connection is closed when its answer has come.
+    /// A store that is only dropped leaves it to the server to notice that the connections are gone. Cancelled, it keeps
+    /// refusing requests, and each connection is closed when its answer has come.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -1,4 +1,4 @@
-//! What the store asks of a connection to SQLite.
+//! Changes and reads on a connection to SQLite.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use order_domain::{CustomerId, DeliveryWindow, EventType, NewOrder, Order, OrderEvent, OrderId, Version, create};

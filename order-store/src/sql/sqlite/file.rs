@@ -1,4 +1,4 @@
-//! The database's file: still the one that was opened?
+//! Checks that the database's file is still the one that was opened.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ struct Opened {
     replaced: bool,
 }
 
-/// Device and inode, where the system has them: what tells a file from another under its name.
+/// Device and inode, where the system has them: what distinguishes files of one name.
 type Identity = (u64, u64);
 
 impl DatabaseFile {

@@ -5,7 +5,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::schema::{Migration, SCHEMA_VERSION, migrations};
 
-/// The version of the tables; 0 where there are none.
+/// Reads the version of the tables; 0 without tables.
 pub(super) async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     let there: bool = sqlx::query_scalar(
         "select exists (select 1 from sqlite_schema where type = 'table' and name = 'order_store_migrations')",
@@ -18,7 +18,7 @@ pub(super) async fn schema_version(connection: &mut SqliteConnection) -> Result<
     sqlx::query_scalar("select coalesce(max(version), 0) from order_store_migrations").fetch_one(connection).await
 }
 
-/// Runs what is missing, and answers the version that the tables have then.
+/// Runs the missing migrations, and returns the version of the tables after them.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let found = schema_version(&mut transaction).await?;

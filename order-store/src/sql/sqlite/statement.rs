@@ -1,4 +1,4 @@
-//! The statements. A change reads the order under the database's write lock, lets the domain decide, and writes what was
+//! SQL statements. A change reads the order under the database's write lock, lets the domain decide, and writes what was
 //! decided; the tables' rules decide_request it again.
 
 /// An order as the JSON of `order_domain::OrderState`.

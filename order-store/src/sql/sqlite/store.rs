@@ -1,4 +1,4 @@
-//! The store on SQLite.
+//! Orders on SQLite.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::sql::requested_change::{Outcome, RequestedChange};
 /// Orders in a SQLite file: the store for one machine, with no server at hand.
 ///
 /// The file is in WAL mode, a change is on the disk before it is answered (`synchronous=FULL`), and several processes may
-/// use it at once. Changes happen one at a time; questions don't wait for them. Cloned, it is the same store.
+/// use it at once. Changes happen one at a time; reads don't wait for them. Cloned, it is the same store.
 ///
 /// ```
 /// use order_domain::{Currency, CustomerId, NewOrder};
@@ -98,7 +98,7 @@ impl SqliteOrderStore {
         self
     }
 
-    /// Makes the tables, or takes them to this program's version.
+    /// Makes the tables, or migrates them to this program's version.
     ///
     /// # Errors
     /// [`StoreError::SchemaVersion`] if a newer program migrated the file, [`StoreError::Setup`] if it can't be written.
@@ -111,9 +111,9 @@ impl SqliteOrderStore {
         Ok(())
     }
 
-    /// Forgets the requests that were accepted before this time, and answers how many: made again, they are done again.
-    /// Run it now and then, with a time by which nobody asks again. In short transactions; interrupted, it has forgotten
-    /// some.
+    /// Forgets the requests that were accepted before this time, and returns their number: repeated, they are done again.
+    /// Run it regularly, with a time after which no client repeats a request. It works in short transactions;
+    /// interrupted, it has forgotten some.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Setup`].
@@ -127,12 +127,12 @@ impl SqliteOrderStore {
         .await
     }
 
-    /// Closes the file: waits until what is under way has its answer. Whatever is asked from then on, of this store or a
-    /// clone of it, is [`StoreError::Unavailable`]. If no other process has the file open, all of it is then in the one
+    /// Closes the file: waits until running requests have their answers. Later requests to this store or a clone of it are
+    /// [`StoreError::Unavailable`]. If no other process has the file open, all of it is then in the one
     /// file, and those of the WAL beside it are gone: it may be copied or moved.
     ///
-    /// A store that is only dropped loses nothing either, but may leave the WAL to whoever opens the file next. Cancelled,
-    /// it goes on refusing, and each connection is closed when its answer has come.
+    /// A store that is only dropped loses nothing either, but may leave the WAL to the program that opens the file next. Cancelled,
+    /// it keeps refusing requests, and each connection is closed when its answer has come.
     pub async fn close(&self) {
         // The last connection empties the WAL, which those that only read can't.
         self.readers.close().await;
