@@ -44,7 +44,7 @@ async fn agree(world: &World, new_order: NewOrder, commands: &[Command]) -> (usi
                 assert_eq!(answer.expect("the domain accepts it"), order);
             }
             Err(refusal) => match answer {
-                Err(StoreError::Refused(told)) => assert_eq!(told, Refusal::from(refusal)),
+                Err(StoreError::Refused(refused)) => assert_eq!(refused, Refusal::from(refusal)),
                 answer => panic!("{answer:?}, where the domain refuses: {refusal}"),
             },
         }
@@ -56,7 +56,7 @@ async fn agree(world: &World, new_order: NewOrder, commands: &[Command]) -> (usi
     for (number, (row, event)) in (1..).zip(rows.iter().zip(&events)) {
         assert_eq!(row.event(), (version(number), event.clone()));
         let payload: serde_json::Value = serde_json::from_str(&row.payload).expect("JSON");
-        assert_eq!(payload, serde_json::to_value(event).expect("JSON"), "no field more, none less");
+        assert_eq!(payload, serde_json::to_value(event).expect("JSON"), "the same fields");
         assert!(!row.payload.contains(": "), "compact: {}", row.payload);
     }
     (events.len() - 1, commands.len() + 1 - events.len())
@@ -68,7 +68,7 @@ async fn the_two_hundredth_item_is_the_last(world: World) {
     assert_eq!(order.items().len(), limit);
     let answer = world.store.add_item(order.id(), crate::world::milk(1), Request::new()).await;
     assert!(matches!(answer, Err(StoreError::Refused(Refusal::TooManyItems { limit: 200 }))), "{answer:?}");
-    // An item that is there is told before the limit, as the domain does.
+    // An item that exists is refused before the limit, as the domain does.
     let again = Command::AddItem { item_id: order.items()[3].id(), item: crate::world::milk(1) };
     let answer = world.store.change(order.id(), again, Request::new()).await;
     assert!(matches!(answer, Err(StoreError::Refused(Refusal::ItemExists))), "{answer:?}");

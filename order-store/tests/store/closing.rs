@@ -59,7 +59,7 @@ async fn a_closed_store_has_answered_what_was_under_way_and_left_the_server() {
     store.close().await;
     let accepted = accepted_until_unavailable(writing).await;
     assert_eq!(world.number(ORDERS).await, accepted);
-    // A session ends a little after it was told to.
+    // A session ends a little after its client has left.
     let sessions = "select -count(*) from pg_stat_activity
                      where application_name = 'to_be_closed' and datname = current_database()";
     more_than(&world, sessions, -1).await;

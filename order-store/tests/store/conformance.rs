@@ -12,10 +12,10 @@ on_both_databases![
     an_item_can_be_added_under_an_id_of_the_callers_choice,
     an_item_without_a_currency_takes_the_orders,
     a_cancelled_order_refuses_every_change_and_says_since_when,
-    what_is_not_there_is_refused_as_not_found,
+    missing_orders_and_items_are_refused_as_not_found,
     the_rules_of_the_domain_are_refused_by_name,
     a_change_that_expects_another_version_is_refused,
-    cancelled_is_said_before_another_version,
+    a_cancelled_order_is_refused_as_such_before_its_version_is_compared,
     a_refused_change_leaves_no_trace,
     a_trace_context_goes_into_the_outbox,
     a_customers_orders_come_in_pages_the_newest_first,
@@ -121,7 +121,7 @@ async fn a_cancelled_order_refuses_every_change_and_says_since_when(world: World
     assert_eq!(world.events(id).await.len(), 4);
 }
 
-async fn what_is_not_there_is_refused_as_not_found(world: World) {
+async fn missing_orders_and_items_are_refused_as_not_found(world: World) {
     let store = &world.store;
     assert_eq!(refused(store.get(nobody()).await), Refusal::OrderNotFound);
     assert_eq!(refused(store.add_item(nobody(), milk(1), Request::new()).await), Refusal::OrderNotFound);
@@ -167,7 +167,7 @@ async fn a_change_that_expects_another_version_is_refused(world: World) {
     assert_eq!(order.version(), version(3));
 }
 
-async fn cancelled_is_said_before_another_version(world: World) {
+async fn a_cancelled_order_is_refused_as_such_before_its_version_is_compared(world: World) {
     let order = world.cancelled().await;
     let answer = world.store.add_item(order.id(), milk(1), Request::new().expecting(version(1))).await;
     assert_eq!(refused(answer), Refusal::OrderCancelled { at_version: order.version() });
@@ -220,10 +220,10 @@ async fn many_orders_and_customers_do_not_mix(world: World) {
     let second = world.store.add_item(second.id(), milk(1), Request::new()).await.unwrap();
     assert_eq!(world.store.list_by_customer(one, None).await.unwrap().orders, std::slice::from_ref(&first));
     assert_eq!(world.store.list_by_customer(other, None).await.unwrap().orders, [second]);
-    let none = world.store.list_by_customer(customer(), None).await.unwrap();
-    assert_eq!((none.orders.len(), none.next), (0, None));
+    let empty = world.store.list_by_customer(customer(), None).await.unwrap();
+    assert_eq!((empty.orders.len(), empty.next), (0, None));
     assert_eq!(world.store.get(first.id()).await.unwrap(), first);
-    // The trait object answers like the store that it stands for.
+    // A trait object answers like its store.
     let store: &dyn OrderStore = &*world.store;
     assert_eq!(store.get(first.id()).await.unwrap(), first);
 }

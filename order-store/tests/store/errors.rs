@@ -1,4 +1,4 @@
-//! What is wrong is said in one clear error, and no error tells what it should not.
+//! Errors: their kinds and words, without secrets.
 
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ async fn a_wrong_password_a_missing_database_and_an_odd_url_are_a_matter_of_set_
     let wrong = PostgresOrderStore::connect(&format!("postgres://{user}:hidden@{place}")).await.unwrap_err();
     let missing = PostgresOrderStore::connect(&crate::world::of_database(&url, "there_is_none")).await.unwrap_err();
     let odd = PostgresOrderStore::connect("not a url: hidden").await.unwrap_err();
-    for (error, said) in [(wrong, "password"), (missing, "there_is_none"), (odd, "")] {
+    for (error, words) in [(wrong, "password"), (missing, "there_is_none"), (odd, "")] {
         assert!(matches!(error, StoreError::Setup { .. }), "{error:?}");
-        assert!(explained(&error).contains(said), "{}", explained(&error));
+        assert!(explained(&error).contains(words), "{}", explained(&error));
         assert!(!format!("{error:?} {}", explained(&error)).contains("hidden"), "{error:?}");
     }
 }
@@ -96,7 +96,7 @@ async fn in_a_callers_transaction_a_busy_file_asks_for_all_of_it_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_order_is_told_as_unreadable_and_not_guessed() {
+async fn an_invalid_order_is_unreadable() {
     let world = World::postgres().await;
     let order = world.create().await;
     // A currency of the right form that no country has.

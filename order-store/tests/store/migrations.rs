@@ -14,7 +14,7 @@ const ENDS: &str = "-- Written by the guard, to here\n";
 on_both_databases![
     migrating_again_changes_nothing,
     a_database_of_a_newer_program_is_refused_and_says_so,
-    tables_that_are_not_there_are_told_as_such,
+    missing_tables_are_reported_with_their_version,
 ];
 
 /// Where the guard's scripts change, `UPDATE_MIGRATIONS=1 cargo test -p order-store --all-features migrations` writes
@@ -74,7 +74,7 @@ async fn a_database_of_a_newer_program_is_refused_and_says_so(world: World) {
     }
 }
 
-async fn tables_that_are_not_there_are_told_as_such(world: World) {
+async fn missing_tables_are_reported_with_their_version(world: World) {
     let error = match world.database {
         Database::Postgres(_) => {
             let empty = Postgres::create().await;

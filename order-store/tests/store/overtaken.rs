@@ -14,9 +14,9 @@ const CHANGES: usize = 30;
 
 on_both_databases![
     each_answer_is_the_order_at_the_version_that_it_names,
-    what_was_accepted_before_the_cancellation_and_what_was_refused_is_all,
+    every_change_is_before_the_cancellation_or_refused,
     a_scheduled_order_keeps_its_last_item_and_no_order_gets_too_many,
-    of_all_that_expect_one_version_one_is_accepted,
+    one_change_for_each_expected_version_is_accepted,
 ];
 
 async fn each_answer_is_the_order_at_the_version_that_it_names(world: World) {
@@ -65,7 +65,7 @@ async fn change_at_random(store: Arc<dyn OrderStore>, order_id: OrderId, seed: u
     accepted
 }
 
-async fn what_was_accepted_before_the_cancellation_and_what_was_refused_is_all(world: World) {
+async fn every_change_is_before_the_cancellation_or_refused(world: World) {
     for round in 0..12 {
         let order = world.create().await;
         let mut writers = JoinSet::new();
@@ -88,9 +88,9 @@ async fn what_was_accepted_before_the_cancellation_and_what_was_refused_is_all(w
         // Somewhere in the middle: the cancellation is one more change among theirs.
         while world.store.get(order.id()).await.unwrap().items().len() < round {}
         let cancelled = world.store.cancel(order.id(), Request::new()).await.unwrap();
-        let told = writers.join_all().await;
-        let accepted: usize = told.iter().map(|(accepted, _)| accepted).sum();
-        assert!(told.iter().all(|(_, at_version)| *at_version == cancelled.version()), "{told:?}");
+        let refusals = writers.join_all().await;
+        let accepted: usize = refusals.iter().map(|(accepted, _)| accepted).sum();
+        assert!(refusals.iter().all(|(_, at_version)| *at_version == cancelled.version()), "{refusals:?}");
         assert_eq!(cancelled.items().len(), accepted, "nothing after the cancellation");
         assert_eq!(world.store.get(order.id()).await.unwrap(), cancelled);
         assert_eq!(world.replayed(order.id()).await, cancelled);
@@ -114,7 +114,7 @@ async fn a_scheduled_order_keeps_its_last_item_and_no_order_gets_too_many(world:
     assert!(answers.iter().all(|answer| answer.is_ok() || refused(answer)), "{answers:?}");
 }
 
-async fn of_all_that_expect_one_version_one_is_accepted(world: World) {
+async fn one_change_for_each_expected_version_is_accepted(world: World) {
     let order = world.create().await;
     for number in 1..=10 {
         let expected = crate::world::version(number);
@@ -122,8 +122,8 @@ async fn of_all_that_expect_one_version_one_is_accepted(world: World) {
         let answers = futures::future::join_all(requests).await;
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
         for refused in answers.into_iter().filter_map(Result::err) {
-            let conflict = matches!(refused, StoreError::Refused(Refusal::VersionConflict { expected: told, actual })
-                if told == expected && actual > expected);
+            let conflict = matches!(refused, StoreError::Refused(Refusal::VersionConflict { expected: refusals, actual })
+                if refusals == expected && actual > expected);
             assert!(conflict, "{refused:?}");
         }
     }

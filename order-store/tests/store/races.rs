@@ -217,7 +217,7 @@ fn script(template: &str, a: OrderId, b: OrderId) -> String {
 }
 
 #[tokio::test]
-async fn each_try_is_judged_alone_as_it_is_in_the_race() {
+async fn each_try_has_the_same_answer_alone_and_in_the_race() {
     for world in [World::postgres().await, World::sqlite().await] {
         for (template, may) in TRIES {
             let (a, b) = (world.with_items(1).await, world.with_items(1).await);

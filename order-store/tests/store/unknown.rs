@@ -1,4 +1,4 @@
-//! A connection that is lost in a change: told as unknown, never as failed, and the same request id finds out.
+//! A connection that is lost during a change: the outcome is unknown, never failed, and the same request id finds out.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn id(text: &str) -> Request {
 async fn behind_a_proxy() -> (World, Proxy, PostgresOrderStore) {
     let world = World::postgres().await;
     let proxy = Proxy::before(&postgres(&world).url).await;
-    let store = PostgresOrderStore::connect(&proxy.url).await.expect("the database behind the proxy");
+    let store = PostgresOrderStore::connect(&proxy.url).await.expect("the database through the proxy");
     (world, proxy, store)
 }
 
@@ -28,7 +28,7 @@ async fn used(store: &PostgresOrderStore, order_id: OrderId) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_is_lost_behind_the_commit_is_unknown_and_found_out() {
+async fn an_answer_that_is_lost_after_the_commit_is_unknown_and_found_out() {
     let (world, proxy, store) = behind_a_proxy().await;
     let order = world.create().await;
     used(&store, order.id()).await;

@@ -44,7 +44,7 @@ pub(crate) struct Sqlite {
 
 /// An event as the outbox has it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row3 {
+pub(crate) struct EventRow {
     pub(crate) version: i64,
     pub(crate) event_type: String,
     pub(crate) payload: String,
@@ -107,7 +107,7 @@ impl Postgres {
         let server = server("DATABASE_URL");
         let mut connection = PgConnection::connect(&server).await.expect("the server of DATABASE_URL");
         connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("a database");
-        // No test pulls the plug, and so many wait for the disk otherwise.
+        // No test cuts the power, and waiting for the disk would slow all of them down.
         let quick = format!("alter database {name} set synchronous_commit = off");
         connection.execute(AssertSqlSafe(quick)).await.expect("a setting");
         let url = of_database(&server, &name);
@@ -198,7 +198,7 @@ impl World {
     pub(crate) async fn scrub(&self, order_id: OrderId) {
         match &self.database {
             Database::Postgres(_) => self.raw(&format!("select public.order_events_erase('{order_id}')")).await,
-            // SQLite has no such right: whoever may write may also drop the trigger.
+            // SQLite has no such right: a program that may write may also drop the trigger.
             Database::Sqlite(_) => {
                 let scrub = format!("update order_events set payload = '{{}}' where order_id = '{order_id}'");
                 self.raw(&format!("drop trigger order_events_guard_immutable_update; {scrub}")).await
@@ -220,7 +220,7 @@ impl World {
     }
 
     /// The events of an order, in the order of their sequence numbers.
-    pub(crate) async fn events(&self, order_id: OrderId) -> Vec<Row3> {
+    pub(crate) async fn events(&self, order_id: OrderId) -> Vec<EventRow> {
         let query = AssertSqlSafe(format!(
             "select version, event_type, cast(payload as text) from order_events
               where order_id = '{order_id}' order by sequence"
@@ -229,14 +229,14 @@ impl World {
             Database::Postgres(postgres) => {
                 let rows = sqlx::query(query).fetch_all(&postgres.pool).await.expect("the outbox");
                 rows.iter()
-                    .map(|row| Row3 { version: row.get(0), event_type: row.get(1), payload: row.get(2) })
+                    .map(|row| EventRow { version: row.get(0), event_type: row.get(1), payload: row.get(2) })
                     .collect()
             }
             Database::Sqlite(sqlite) => {
                 let mut connection = sqlite.connect().await.expect("the file");
                 let rows = sqlx::query(query).fetch_all(&mut connection).await.expect("the outbox");
                 rows.iter()
-                    .map(|row| Row3 { version: row.get(0), event_type: row.get(1), payload: row.get(2) })
+                    .map(|row| EventRow { version: row.get(0), event_type: row.get(1), payload: row.get(2) })
                     .collect()
             }
         }
@@ -248,7 +248,7 @@ impl World {
     }
 
     pub(crate) async fn history(&self, order_id: OrderId) -> Vec<(Version, OrderEvent)> {
-        self.events(order_id).await.iter().map(Row3::event).collect()
+        self.events(order_id).await.iter().map(EventRow::event).collect()
     }
 
     pub(crate) async fn create(&self) -> Order {
@@ -302,7 +302,7 @@ impl Sqlite {
     }
 }
 
-impl Row3 {
+impl EventRow {
     pub(crate) fn event(&self) -> (Version, OrderEvent) {
         let event_type: EventType = self.event_type.parse().expect("an event type");
         let mut payload = serde_json::Deserializer::from_str(&self.payload);
