@@ -74,7 +74,7 @@ fn publisher(plan: &Plan) -> Result<Box<dyn Publisher>, change_feed::PublishErro
 }
 
 fn kafka_publisher(plan: &Plan, kafka: &KafkaPlan) -> Result<KafkaPublisher, change_feed::PublishError> {
-    let mut builder = KafkaPublisher::builder(&kafka.brokers, &plan.feed);
+    let mut builder = KafkaPublisher::builder(kafka.brokers.as_str(), &plan.feed);
     for (name, value) in &kafka.properties {
         builder = builder.set(name, value);
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use change_feed::kafka::BrokerList;
 use change_feed::{FeedName, Router, RowFormat};
 
 use crate::arguments::RunArguments;
@@ -43,7 +44,7 @@ pub(crate) enum Target {
 /// A Kafka cluster, and how to publish to it.
 #[derive(PartialEq, Eq)]
 pub(crate) struct KafkaPlan {
-    pub(crate) brokers: String,
+    pub(crate) brokers: BrokerList,
     pub(crate) delivery: Delivery,
     /// Properties of librdkafka. Some are secret.
     pub(crate) properties: Vec<(String, String)>,
@@ -101,7 +102,7 @@ impl Plan {
         let database_url = variable("DATABASE_URL", "postgres://feed@localhost:5432/store")?;
         let target = match settings.to.as_deref().unwrap_or("kafka") {
             "kafka" => Target::Kafka(KafkaPlan {
-                brokers: variable("KAFKA_BROKERS", "localhost:9092")?,
+                brokers: brokers(&variable("KAFKA_BROKERS", "localhost:9092")?)?,
                 delivery: settings.delivery.unwrap_or(Delivery::Transactional),
                 properties,
                 partitions: settings.partitions.unwrap_or(DEFAULT_PARTITIONS),
@@ -170,6 +171,10 @@ fn outbox(name: &str, settings: &Settings) -> Result<OutboxPlan, UsageError> {
     })
 }
 
+fn brokers(list: &str) -> Result<BrokerList, UsageError> {
+    BrokerList::parse(list).map_err(|error| UsageError::new(format!("KAFKA_BROKERS: {error}")))
+}
+
 fn qualified<'a>(option: &str, name: &'a str) -> Result<(&'a str, &'a str), UsageError> {
     let parts = name.split_once('.').filter(|(schema, table)| !schema.is_empty() && !table.is_empty());
     parts.ok_or_else(|| UsageError::new(format!("{option} {name}: it takes SCHEMA.TABLE, like public.orders")))
@@ -222,6 +227,17 @@ mod tests {
         assert_eq!(target("ndjson:/a/b").expect("a target"), Target::File(PathBuf::from("/a/b")));
         assert!(target("ndjson:").is_err());
         assert!(target("rabbit").is_err());
+    }
+
+    #[test]
+    fn a_list_of_brokers_that_nobody_can_reach_is_refused_without_its_password() {
+        let variable = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://feed@localhost/store".to_owned()),
+            _ => Some("kafka://user:s3cret@localhost:9092".to_owned()),
+        };
+        let error = Plan::new(settings(), false, Vec::new(), &variable).expect_err("a URL is no list of brokers");
+        assert!(error.to_string().contains("KAFKA_BROKERS"), "{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]

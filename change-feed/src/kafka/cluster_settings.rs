@@ -6,6 +6,7 @@ use std::fmt;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::broker_list::{BrokerList, InvalidBrokerList};
 use super::failure::Failure;
 
 /// What every client of a feed shares: bootstrap servers, and the user's own settings.
@@ -42,6 +43,11 @@ impl ClusterSettings {
 
     pub(crate) fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// Checks where the cluster is, before librdkafka takes any text for it.
+    pub(crate) fn check_brokers(&self) -> Result<BrokerList, InvalidBrokerList> {
+        BrokerList::parse(&self.brokers)
     }
 
     /// For clients that ask about the cluster or administer it.
@@ -122,7 +128,8 @@ impl ClusterSettings {
 impl fmt::Debug for ClusterSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterSettings")
-            .field("brokers", &self.brokers)
+            // A text that is no list of brokers may hold a password.
+            .field("brokers", &self.check_brokers())
             .field("client_id", &self.client_id)
             .field("overrides", &self.overrides.keys())
             .finish()
@@ -176,7 +183,9 @@ mod tests {
         let mut settings = ClusterSettings::new("localhost:1", "test");
         settings.set("sasl.password", "my-secret");
         let shown = format!("{settings:?}");
-        assert!(shown.contains("sasl.password"), "{shown}");
+        assert!(shown.contains("sasl.password") && shown.contains("localhost:1"), "{shown}");
+        assert!(!shown.contains("my-secret"), "{shown}");
+        let shown = format!("{:?}", ClusterSettings::new("kafka://user:my-secret@localhost:1", "test"));
         assert!(!shown.contains("my-secret"), "{shown}");
     }
 

@@ -5,6 +5,7 @@
 //!
 //! [librdkafka]: https://github.com/confluentinc/librdkafka
 
+mod broker_list;
 pub(crate) mod client_log;
 pub(crate) mod cluster;
 pub(crate) mod cluster_settings;
@@ -18,6 +19,7 @@ mod publisher;
 mod reader;
 pub(crate) mod watchdog;
 
+pub use broker_list::{BrokerList, InvalidBrokerList};
 pub use development_broker::{DevelopmentBroker, DevelopmentBrokerError};
 pub use publisher::{KafkaPublisher, KafkaPublisherBuilder};
 pub use reader::{KafkaReader, KafkaReaderBuilder, ReaderError, Received};

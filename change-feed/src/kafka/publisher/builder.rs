@@ -142,11 +142,8 @@ impl KafkaPublisherBuilder {
                 format!("{reserved:?} can't be set: what the feed promises depends on the publisher's own value");
             return Err(PublishError::fatal(what));
         }
-        if self.settings.brokers().trim().is_empty() {
-            return Err(PublishError::fatal(
-                "no Kafka broker is named: give HOST:PORT, or several with commas between",
-            ));
-        }
+        let brokers = self.settings.check_brokers();
+        brokers.map_err(|error| PublishError::fatal(format!("the Kafka brokers can't be found: {error}")))?;
         if self.create_partitions == Some(0) || self.replication == Some(0) {
             return Err(PublishError::fatal("a topic needs at least one partition and one replica"));
         }
@@ -203,7 +200,15 @@ mod tests {
         refused(builder().set("security.protocol", "sasl_plaintext").set("sasl.mechanism", "no-such"));
         refused(builder().create_topics(0));
         refused(builder().transaction_timeout(Duration::from_secs(1)));
-        refused(KafkaPublisher::builder(" ", &FeedName::new("orders").expect("a valid name")));
+    }
+
+    #[test]
+    fn a_list_of_brokers_that_is_none_is_refused_without_its_password() {
+        for brokers in [" ", "kafka://user:my-secret@a:1", "user:my-secret@a:1"] {
+            let builder = KafkaPublisher::builder(brokers, &FeedName::new("orders").expect("a valid name"));
+            let shown = format!("{builder:?} {}", refused(builder.clone()));
+            assert!(shown.contains("HOST:PORT") && !shown.contains("my-secret"), "{shown}");
+        }
     }
 
     #[test]

@@ -100,6 +100,10 @@ impl KafkaReaderBuilder {
             let refused = Failure::of("set up the Kafka reader", RDKafkaErrorCode::InvalidArgument, what);
             return Err(ReaderError::settings(refused));
         }
+        settings.check_brokers().map_err(|error| {
+            let what = format_args!("the Kafka brokers can't be found: {error}");
+            ReaderError::settings(Failure::of("set up the Kafka reader", RDKafkaErrorCode::InvalidArgument, what))
+        })?;
         settings.check().map_err(ReaderError::settings)?;
         let client = Client::new(settings, topic)?;
         let ends = client.watermarks(OPEN_LIMIT).await?;
