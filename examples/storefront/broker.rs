@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use change_feed::kafka::{DevelopmentBroker, DevelopmentBrokerError};
+use change_feed::kafka::{BrokerList, DevelopmentBroker, DevelopmentBrokerError};
 use change_feed::{FeedName, KafkaPublisher, PublishError, Publisher};
 use uuid::Uuid;
-
-use crate::brokers::Brokers;
 
 /// The partitions of a topic that the storefront makes: they can be shared evenly by 2, 3, 4, 6 and 12 consumers.
 pub(crate) const PARTITIONS: u32 = 12;
@@ -20,12 +18,12 @@ pub(crate) struct Broker {
 #[derive(Debug)]
 enum Kind {
     Development { broker: DevelopmentBroker, instance: Uuid },
-    Kafka(Brokers),
+    Kafka(BrokerList),
 }
 
 impl Broker {
-    /// The cluster of these brokers, which nobody connects to yet; without them, a development broker with the topic.
-    pub(crate) fn start(brokers: Option<Brokers>, topic: &str) -> Result<Self, DevelopmentBrokerError> {
+    /// The cluster of these brokers, without connecting to it; or, without brokers, a development broker with the topic.
+    pub(crate) fn start(brokers: Option<BrokerList>, topic: &str) -> Result<Self, DevelopmentBrokerError> {
         let kind = match brokers {
             Some(brokers) => Kind::Kafka(brokers),
             None => {
@@ -44,12 +42,12 @@ impl Broker {
         }
     }
 
-    /// Whether it lives no longer than this process.
+    /// Whether it ends with this process.
     pub(crate) fn is_development(&self) -> bool {
         matches!(&*self.kind, Kind::Development { .. })
     }
 
-    /// What tells a development broker from every other; the same for all Kafka clusters.
+    /// Identifies a development broker; the same for all Kafka clusters.
     pub(crate) fn instance(&self) -> Uuid {
         match &*self.kind {
             Kind::Development { instance, .. } => *instance,

@@ -1,13 +1,13 @@
-//! The database that the orders are in, and how their events are captured there.
+//! The database that the orders are in.
 
 use std::sync::Arc;
 
-use change_feed::postgres::postgres_checkpoint;
-use change_feed::{FeedName, LogicalSource, PostgresPollSource, Source, SourceError, SqliteOutboxSource, Wake};
-use order_store::{OrderStore, PostgresOrderStore, SqliteOrderStore, StoreError, outbox};
+use change_feed::Wake;
+use chrono::Utc;
+use order_domain::{Currency, CustomerId, NewOrder};
+use order_store::{InTransaction, OrderStore, PostgresOrderStore, Request, SqliteOrderStore, StoreError};
 
 use crate::database_url::DatabaseUrl;
-use crate::options::SourceChoice;
 
 /// The database that the orders are in.
 #[derive(Clone)]
@@ -55,47 +55,52 @@ impl Database {
         }
     }
 
-    /// How this feed is captured: as it was told, or as it began. Asked before the first order is taken, so that the
-    /// log is kept from there on.
-    pub(crate) async fn choose(&self, feed: &FeedName, told: SourceChoice) -> Result<SourceChoice, DatabaseError> {
-        let (Kind::Postgres(store), DatabaseUrl::Postgres { url, .. }) = (&self.kind, &self.url) else {
-            return Ok(SourceChoice::Poll);
-        };
-        let chosen = match told {
-            SourceChoice::Auto => match choose(store, url, feed).await {
-                // The poller says so too, and meanwhile orders are taken.
-                Err(SourceError::Fatal { .. }) => Ok(SourceChoice::Poll),
-                answer => answer,
-            },
-            SourceChoice::Poll => Ok(SourceChoice::Poll),
-            SourceChoice::Logical => {
-                let made = LogicalSource::builder(url, feed).outbox(outbox()).create(true).connect().await;
-                made.map(|_| SourceChoice::Logical)
-            }
-        };
-        let unusable = |error: SourceError| DatabaseError {
-            place: self.url.to_string(),
-            remedy: "mend that, or poll the outbox with --source poll",
-            source: error.into(),
-        };
-        chosen.map_err(unusable)
+    /// The PostgreSQL store and its URL, if that is what it is.
+    pub(crate) fn postgres(&self) -> Option<(&PostgresOrderStore, &str)> {
+        match (&self.kind, &self.url) {
+            (Kind::Postgres(store), DatabaseUrl::Postgres { url, .. }) => Some((store, url)),
+            _ => None,
+        }
     }
 
-    /// A source of this feed.
-    pub(crate) async fn source(&self, feed: &FeedName, chosen: SourceChoice) -> Result<Box<dyn Source>, SourceError> {
-        match (&self.url, chosen) {
-            (DatabaseUrl::Sqlite { url, .. }, _) => {
-                let builder = SqliteOutboxSource::builder(url, feed).outbox(outbox()).wake(self.wake.clone());
-                Ok(Box::new(builder.connect().await?))
+    /// The URL of the SQLite file, if that is what it is.
+    pub(crate) fn sqlite_url(&self) -> Option<&str> {
+        match &self.url {
+            DatabaseUrl::Sqlite { url, .. } => Some(url),
+            DatabaseUrl::Postgres { .. } => None,
+        }
+    }
+
+    /// Wakes the source after a commit of this process.
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// Writes something that changes no order, and so shows whether there is room for an order.
+    pub(crate) async fn write_something(&self) -> Result<(), StoreError> {
+        match &self.kind {
+            // Room is needed when a page is written, so this one commits.
+            Kind::Sqlite(store) => {
+                let same = sqlx::query("update order_store_migrations set version = version");
+                same.execute(store.writer()).await.map(drop).map_err(StoreError::unavailable)
             }
-            (DatabaseUrl::Postgres { url, .. }, SourceChoice::Logical) => {
-                Ok(Box::new(LogicalSource::builder(url, feed).outbox(outbox()).connect().await?))
-            }
-            (DatabaseUrl::Postgres { url, .. }, SourceChoice::Poll | SourceChoice::Auto) => {
-                let builder = PostgresPollSource::builder(url, feed).outbox(outbox()).wake(self.wake.clone());
-                Ok(Box::new(builder.connect().await?))
+            // Room is needed for the new row already, so this one is rolled back.
+            Kind::Postgres(store) => {
+                let mut transaction = store.pool().begin().await.map_err(StoreError::unavailable)?;
+                let order = NewOrder::new(CustomerId::generate(Utc::now()), Currency::EUR);
+                InTransaction::new(&mut *transaction).create(order, Request::new()).await?;
+                transaction.rollback().await.map_err(StoreError::unavailable)
             }
         }
+    }
+
+    /// Why it can't be used, with what to do.
+    pub(crate) fn unusable(
+        &self,
+        remedy: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> DatabaseError {
+        DatabaseError { place: self.url.to_string(), remedy, source: source.into() }
     }
 
     /// What it is, in words, without a password.
@@ -118,30 +123,6 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// A replication slot, or polling: chosen at the feed's first start, since its position belongs to that one.
-///
-/// A slot gives what commits after it was made, so it is chosen while the outbox is empty; polling gives every event.
-async fn choose(store: &PostgresOrderStore, url: &str, feed: &FeedName) -> Result<SourceChoice, SourceError> {
-    if let Some(checkpoint) = postgres_checkpoint(url, feed).await? {
-        let is_logical = checkpoint.identity.source.kind == LogicalSource::KIND;
-        return Ok(if is_logical { SourceChoice::Logical } else { SourceChoice::Poll });
-    }
-    let ask = "select exists (select from pg_replication_slots where slot_name = $1 and database = current_database())
-        or not exists (select from order_events)";
-    let fits = sqlx::query_scalar(ask).bind(feed.as_str()).fetch_one(store.pool()).await;
-    if !fits.map_err(SourceError::transient)? {
-        return Ok(SourceChoice::Poll);
-    }
-    match LogicalSource::builder(url, feed).outbox(outbox()).create(true).connect().await {
-        Ok(_) => Ok(SourceChoice::Logical),
-        Err(SourceError::Closed(unfit)) => {
-            tracing::info!(%unfit, "polling the outbox, since the log can't be decoded");
-            Ok(SourceChoice::Poll)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 async fn open(url: &DatabaseUrl) -> Result<Kind, StoreError> {
     match url {
         DatabaseUrl::Sqlite { url, .. } => {
@@ -157,7 +138,8 @@ async fn open(url: &DatabaseUrl) -> Result<Kind, StoreError> {
     }
 }
 
-/// SQLite opens a file that it may not write without a word, and refuses the first order.
+/// Checks whether SQLite may write the file. It opens a read-only file without an error, and then refuses the first
+/// order.
 async fn takes_writes(store: &SqliteOrderStore) -> Result<(), sqlx::Error> {
     /// <https://sqlite.org/rescode.html#readonly>; the lowest byte is the kind.
     const READ_ONLY: u32 = 8;
@@ -165,7 +147,7 @@ async fn takes_writes(store: &SqliteOrderStore) -> Result<(), sqlx::Error> {
         let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
         code.is_some_and(|code| code & 0xff == READ_ONLY)
     };
-    // Asks for the right to write, and writes nothing. (BEGIN IMMEDIATE is content with reading.)
+    // Needs the right to write, and writes nothing. (BEGIN IMMEDIATE succeeds on a read-only file.)
     let nothing = sqlx::query("update order_store_migrations set version = version where false");
     match nothing.execute(store.writer()).await {
         Ok(_) => Ok(()),

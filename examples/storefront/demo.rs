@@ -8,9 +8,9 @@ use order_domain::{Currency, CustomerId, DeliveryWindow, Money, NewItem, NewOrde
 use order_store::{OrderStore, Request, StoreError};
 use tokio::time::timeout_at;
 
+use crate::console::say;
 use crate::heard_event::HeardEvent;
 use crate::journal::Journal;
-use crate::say::say;
 
 /// How long the script waits for its events, all in all. Without a broker it goes on without them, as orders do.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);

@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
-use crate::chain::chain;
+use crate::capture::Capture;
+use crate::console::chain;
 use crate::database::Database;
-use crate::options::SourceChoice;
 
-/// After another relay took over, or while the database is away: so long before this one stands by again.
+/// The pause before this relay stands by again, after another one took over or while the database is away.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
-/// What only somebody else can mend (a right, a topic) is tried again so often.
-const MENDED_INTERVAL: Duration = Duration::from_secs(15);
-/// Who waits longer for the election than this stands by.
+/// The pause after an error that somebody has to correct, like a missing right or topic.
+const CORRECTION_INTERVAL: Duration = Duration::from_secs(15);
+/// A relay that waits longer for the election stands by.
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 /// The CloudEvents attribute `source` of the events.
 const EVENT_SOURCE: &str = "/storefront";
@@ -33,21 +33,21 @@ pub(crate) struct FeedPlan {
     /// Where the events come from.
     pub(crate) database: Database,
     /// How they are captured there.
-    pub(crate) source: SourceChoice,
+    pub(crate) capture: Capture,
     /// Where they go.
     pub(crate) broker: Broker,
     /// The topic there.
     pub(crate) topic: String,
 }
 
-/// A feed at work, until it is told to stop.
+/// A feed that runs until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Feed {
     task: JoinHandle<FeedStatus>,
     watch: FeedWatch,
 }
 
-/// Tells how the feed is.
+/// Shows the feed's status.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedWatch(watch::Receiver<FeedStatus>);
 
@@ -56,7 +56,7 @@ pub(crate) struct FeedWatch(watch::Receiver<FeedStatus>);
 pub(crate) struct FeedStatus {
     /// What it does.
     pub(crate) state: FeedState,
-    /// What its relay says, if there is one.
+    /// The status of its relay, if there is one.
     pub(crate) relay: Option<RelayStatus>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum FeedState {
     Relaying,
     /// The broker or the database is away; it goes on by itself.
     Retrying {
-        /// What it was told.
+        /// The error.
         cause: String,
     },
     /// Somebody must change the set-up; it is tried again from time to time.
@@ -101,12 +101,12 @@ impl Feed {
         Self { task, watch: FeedWatch(status) }
     }
 
-    /// Tells how it is, now and later.
+    /// Its status, now and later.
     pub(crate) fn watch(&self) -> FeedWatch {
         self.watch.clone()
     }
 
-    /// Waits for its end, after it was told to stop, and says how it ended.
+    /// Waits for its end, after it was stopped, and returns its last status.
     pub(crate) async fn ended(self) -> FeedStatus {
         match self.task.await {
             Ok(status) => status,
@@ -116,12 +116,18 @@ impl Feed {
 }
 
 impl FeedWatch {
+    /// A watch of a feed that does nothing.
+    #[cfg(test)]
+    pub(crate) fn of_no_feed() -> Self {
+        Self(watch::channel(FeedStatus { state: FeedState::Stopped, relay: None }).1)
+    }
+
     /// How the feed is now.
     pub(crate) fn status(&self) -> FeedStatus {
         self.0.borrow().clone()
     }
 
-    /// Waits until the feed does something else than `state`; none when it has ended.
+    /// Waits until the feed is in another state than `state`; `None` when it has ended.
     pub(crate) async fn other_than(&mut self, state: &FeedState) -> Option<FeedState> {
         let status = self.0.wait_for(|status| status.state != *state).await.ok()?;
         Some(status.state.clone())
@@ -175,8 +181,8 @@ impl FeedStatus {
         })
     }
 
-    /// Takes what the relay says now. An attempt to come back is no news until it has succeeded, and who waits for the
-    /// election only for a moment has not stood by.
+    /// Takes over the relay's status. An attempt to come back shows only once it has succeeded, and a short wait for the
+    /// election does not count as standing by.
     fn follow(&mut self, relay: RelayStatus) {
         match &relay.state {
             RelayState::Standby => {}
@@ -186,7 +192,7 @@ impl FeedStatus {
             RelayState::Retrying { .. } => {
                 self.state = FeedState::Retrying { cause: relay.last_error.clone().unwrap_or_default() };
             }
-            // Its end is told by what `run` answers.
+            // How it ended is the result of `run`.
             _ => {}
         }
         self.relay = Some(relay);
@@ -229,8 +235,8 @@ impl Supervisor {
 
     /// Runs one relay to its end.
     async fn relay(&self) -> Result<(), After> {
-        let FeedPlan { name, database, source, broker, topic } = &self.plan;
-        let source = database.source(name, *source).await?;
+        let FeedPlan { name, database, capture, broker, topic } = &self.plan;
+        let source = capture.source(database, name).await?;
         let publisher = broker.publisher(name).map_err(|error| failed(chain(&error)))?;
         let router = Router::to_topic(topic.as_str()).source(EVENT_SOURCE);
         let relay: Relay<Box<dyn Source>, Box<dyn Publisher>> = Relay::new(name.clone(), source, router, publisher);
@@ -292,5 +298,5 @@ impl From<SourceError> for After {
 }
 
 fn failed(cause: String) -> After {
-    After::Again(FeedState::Failed { cause }, MENDED_INTERVAL)
+    After::Again(FeedState::Failed { cause }, CORRECTION_INTERVAL)
 }

@@ -15,7 +15,7 @@ pub(crate) struct HeardEvent {
     event: ReceivedEvent,
     admission: Admission,
     heard_at: Instant,
-    /// By the wall clock, to compare with the database's. None if it was in the topic for some time.
+    /// By the wall clock, to compare with the database's. `None` if it was in the topic for some time.
     heard_at_utc: Option<DateTime<Utc>>,
 }
 
@@ -40,10 +40,10 @@ impl HeardEvent {
         self.heard_at
     }
 
-    /// What clients of the live feed are told.
-    pub(crate) fn told(&self) -> ToldEvent<'_> {
+    /// Its form for clients of the live feed.
+    pub(crate) fn to_live(&self) -> LiveEvent<'_> {
         let event = &self.event;
-        ToldEvent {
+        LiveEvent {
             event_id: event.event_id(),
             event_type: event.event_type(),
             order_id: event.key(),
@@ -72,7 +72,7 @@ impl HeardEvent {
 
 /// An event as JSON for clients of the live feed.
 #[derive(Debug, Serialize)]
-pub(crate) struct ToldEvent<'a> {
+pub(crate) struct LiveEvent<'a> {
     event_id: EventId,
     #[serde(rename = "type")]
     event_type: &'a str,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bookmark::Bookmark;
 use crate::broker::Broker;
-use crate::chain::chain;
+use crate::console::chain;
 use crate::heard_event::HeardEvent;
 use crate::journal::Journal;
 

@@ -2,21 +2,21 @@
 //!
 //! Orders in a database that enforces their rules, their events in Kafka: in order, and exactly what committed. Users
 //! change orders over HTTP (`http`) or on a page (`page`); the database says yes or no (`database`); a relay publishes
-//! what was committed (`feed`), and a consumer reads it back (`listener`, `journal`) for the page and for whoever
-//! follows `GET /events`.
+//! what was committed (`feed`), and a consumer reads it back (`listener`, `journal`) for the page and for the clients
+//! of `GET /events`.
 //!
 //! ```sh
 //! cargo run --bin storefront                                        # no server: SQLite and a development broker
 //! DATABASE_URL=postgres://… KAFKA_BROKERS=host:9092 cargo run --bin storefront
 //! ```
 //!
-//! It plays one example order, says what became of each event, and serves until Ctrl-C or SIGTERM.
+//! It plays one example order, shows each of its events, and serves until Ctrl-C or SIGTERM.
 
 mod bookmark;
 mod broker;
-mod brokers;
+mod capture;
 mod catch_up;
-mod chain;
+mod console;
 mod database;
 mod database_url;
 mod demo;
@@ -25,11 +25,9 @@ mod heard_event;
 mod http;
 mod journal;
 mod listener;
-mod narrator;
 mod options;
 mod page;
-mod say;
-mod signals;
+mod shutdown;
 mod storefront;
 
 use std::process::ExitCode;
@@ -38,10 +36,9 @@ use std::time::Duration;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use crate::chain::chain;
+use crate::console::{chain, warn};
 use crate::feed::FeedState;
 use crate::options::{Options, Servers};
-use crate::say::warn;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -54,24 +51,24 @@ fn main() -> ExitCode {
     let checked = Servers::from_environment().and_then(|servers| options.check(&servers).map(|()| servers));
     let servers = match checked {
         Ok(servers) => servers,
-        Err(error) => return ended(WRONG_USAGE, &error),
+        Err(error) => return failed(WRONG_USAGE, &error),
     };
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::ERROR.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return ended(FAILED, &error),
+        Err(error) => return failed(FAILED, &error),
     };
     let served = runtime.block_on(storefront::serve(options, servers));
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
     match served {
         Ok(FeedState::Closed { .. } | FeedState::Failed { .. }) => ExitCode::from(FAILED_CLOSED),
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => ended(FAILED, &error),
+        Err(error) => failed(FAILED, &error),
     }
 }
 
-fn ended(code: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
+fn failed(code: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
     warn(format_args!("storefront: {}", chain(error)));
     ExitCode::from(code)
 }

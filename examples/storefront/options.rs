@@ -1,10 +1,10 @@
-//! What the storefront is told when it starts.
+//! The options of the command line and of the environment.
 
 use clap::{Parser, ValueEnum};
 
 use change_feed::FeedName;
+use change_feed::kafka::BrokerList;
 
-use crate::brokers::Brokers;
 use crate::database_url::DatabaseUrl;
 
 /// The longest name that Kafka takes for a topic, in bytes.
@@ -54,38 +54,39 @@ pub(crate) enum SourceChoice {
     Poll,
 }
 
-/// Why the storefront can't start as it was told to. None of these shows a password.
+/// Options that the storefront can't start with. The error never shows a password.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UsageError(String);
 
 impl UsageError {
-    /// Says what is wrong and what would be right.
+    /// An error that says what is wrong and what would be right.
     pub(crate) fn new(words: impl Into<String>) -> Self {
         Self(words.into())
     }
 }
 
-/// Where the two servers are: read by hand, since `clap` would repeat a wrong URL with its password.
+/// Where the two servers are. `clap` doesn't read these variables: it would repeat a wrong URL with its password.
 #[derive(Debug, Clone)]
 pub(crate) struct Servers {
     /// The database.
     pub(crate) database: DatabaseUrl,
-    /// The Kafka cluster; the development broker if there is none.
-    pub(crate) brokers: Option<Brokers>,
+    /// The Kafka cluster, or `None` for the development broker.
+    pub(crate) brokers: Option<BrokerList>,
 }
 
 impl Servers {
-    /// What `DATABASE_URL` and `KAFKA_BROKERS` say. An empty variable counts as none.
+    /// Reads `DATABASE_URL` and `KAFKA_BROKERS`. An empty variable counts as missing.
     pub(crate) fn from_environment() -> Result<Self, UsageError> {
         let url = variable("DATABASE_URL")?.unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
-        let brokers = variable("KAFKA_BROKERS")?.map(|list| Brokers::parse(&list)).transpose()?;
+        let brokers = variable("KAFKA_BROKERS")?.map(|list| BrokerList::parse(&list)).transpose();
+        let brokers = brokers.map_err(|error| UsageError::new(format!("KAFKA_BROKERS: {error}")))?;
         Ok(Self { database: DatabaseUrl::parse(&url)?, brokers })
     }
 }
 
 impl Options {
-    /// What can be judged only with all options at hand.
+    /// Checks what takes more than one option to check.
     pub(crate) fn check(&self, servers: &Servers) -> Result<(), UsageError> {
         if self.source == SourceChoice::Logical && matches!(servers.database, DatabaseUrl::Sqlite { .. }) {
             let words = "--source logical needs PostgreSQL: set DATABASE_URL, or leave it out";

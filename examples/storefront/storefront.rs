@@ -12,23 +12,22 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, PARTITIONS};
+use crate::capture::Capture;
 use crate::catch_up::CatchUp;
-use crate::chain::chain;
+use crate::console::{chain, report_feed, say, warn};
 use crate::database::{Database, DatabaseError};
 use crate::demo::Demo;
 use crate::feed::{Feed, FeedPlan, FeedState};
-use crate::http::{Shop, routes};
+use crate::http::{Limits, Shop, routes, serve as serve_http};
 use crate::journal::Journal;
 use crate::listener::Listener;
-use crate::narrator::narrate;
 use crate::options::{Options, Servers};
 use crate::page::Surroundings;
-use crate::say::{say, warn};
-use crate::signals::closing_on_signals;
+use crate::shutdown::closing_on_signals;
 
-/// Requests that are under way at the end get this long.
+/// How long requests that are under way at the end may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The relay then gets longer than it gives itself to deliver what it has captured.
+/// How long the relay may then take: longer than its own limit to deliver what it has captured.
 const FEED_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why the storefront could not start or serve.
@@ -36,12 +35,12 @@ const FEED_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) enum StorefrontError {
     /// Another program has the port, or the address isn't this machine's.
     #[error(
-        "can't listen on {listen}; nothing was changed; end the program that does, or choose another address with --listen"
+        "can't listen on {listen}; nothing was changed; end the program that listens there, or choose another address with --listen"
     )]
     Listen {
         /// The address that was asked for.
         listen: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The database can't be used.
@@ -50,19 +49,25 @@ pub(crate) enum StorefrontError {
     /// The development broker didn't start.
     #[error("nothing was changed; set KAFKA_BROKERS to use a Kafka cluster")]
     Broker(#[from] DevelopmentBrokerError),
-    /// The system refuses something basic.
+    /// The system refuses a basic service.
     #[error("the system refuses to serve; orders are safe")]
     System(#[from] io::Error),
 }
 
-/// Starts everything, serves until a signal, ends everything in order, and tells how the feed was at the end.
+/// Starts everything, serves until a signal, ends everything in order, and returns how the feed was at the end.
 pub(crate) async fn serve(options: Options, servers: Servers) -> Result<FeedState, StorefrontError> {
     let closing = closing_on_signals()?;
-    let started = tokio::select! {
+    let opened = tokio::select! {
         biased;
         () = closing.cancelled() => return Ok(FeedState::Stopped),
-        started = Storefront::start(&options, servers, closing.clone()) => started?,
+        opened = Opened::new(&options, &servers) => opened?,
     };
+    // Not dropped by a signal: it takes back what the server is doing for it.
+    let Some(capture) = Capture::choose(&opened.database, &options.feed, options.source, &closing).await? else {
+        opened.database.close().await;
+        return Ok(FeedState::Stopped);
+    };
+    let started = Storefront::start(&options, servers, opened, capture, closing.clone())?;
     if !options.no_demo {
         tokio::select! {
             biased;
@@ -76,6 +81,25 @@ pub(crate) async fn serve(options: Options, servers: Servers) -> Result<FeedStat
     started.end_in_order().await
 }
 
+/// What a storefront needs before it can serve.
+struct Opened {
+    listener: TcpListener,
+    /// Where the page is.
+    address: String,
+    database: Database,
+    wake: Wake,
+}
+
+impl Opened {
+    async fn new(options: &Options, servers: &Servers) -> Result<Self, StorefrontError> {
+        let listener = listen(&options.listen).await?;
+        let address = page_address(listener.local_addr()?);
+        let wake = Wake::new();
+        let database = Database::open(&servers.database, wake.clone()).await?;
+        Ok(Self { listener, address, database, wake })
+    }
+}
+
 /// A storefront that serves.
 struct Storefront {
     database: Database,
@@ -86,18 +110,19 @@ struct Storefront {
     closing: CancellationToken,
     /// Ends the feed, after the requests.
     stop_feed: CancellationToken,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     /// Where the page is.
     address: String,
 }
 
 impl Storefront {
-    async fn start(options: &Options, servers: Servers, closing: CancellationToken) -> Result<Self, StorefrontError> {
-        let listener = listen(&options.listen).await?;
-        let address = page_address(listener.local_addr()?);
-        let wake = Wake::new();
-        let database = Database::open(&servers.database, wake.clone()).await?;
-        let source = database.choose(&options.feed, options.source).await?;
+    fn start(
+        options: &Options,
+        servers: Servers,
+        Opened { listener, address, database, wake }: Opened,
+        capture: Capture,
+        closing: CancellationToken,
+    ) -> Result<Self, StorefrontError> {
         let broker = Broker::start(servers.brokers, &options.topic)?;
         announce(&address, &database, &broker, &options.topic);
 
@@ -106,19 +131,18 @@ impl Storefront {
         let plan = FeedPlan {
             name: options.feed.clone(),
             database: database.clone(),
-            source,
+            capture,
             broker: broker.clone(),
             topic: options.topic.clone(),
         };
         let feed = Feed::start(plan, stop_feed.clone());
-        tokio::spawn(narrate(feed.watch()));
+        tokio::spawn(report_feed(feed.watch()));
 
         let around = Surroundings { database: database.words(), broker: broker.words(), topic: options.topic.clone() };
         let catch_up = CatchUp::new(broker, &*options.topic);
-        let store = database.store();
-        let shop = Shop::new(store, wake.clone(), feed.watch(), journal.clone(), catch_up, around, closing.clone());
-        let served = axum::serve(listener, routes(shop)).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let server = tokio::spawn(served.into_future());
+        let (watch, journal_of_shop) = (feed.watch(), journal.clone());
+        let shop = Shop::new(database.clone(), wake.clone(), watch, journal_of_shop, catch_up, around, closing.clone());
+        let server = tokio::spawn(serve_http(listener, routes(shop), Limits::default(), closing.clone()));
         Ok(Self { database, journal, wake, feed, closing, stop_feed, server, address })
     }
 
@@ -138,11 +162,11 @@ impl Storefront {
             Err(_) => FeedState::Stopped,
         };
         self.database.close().await;
-        say("closed; what was not published yet stands in the database and follows at the next start");
+        say("closed; what is not published yet is in the database and follows at the next start");
         served.map(|()| state)
     }
 
-    /// Waits for the end of the requests. Whoever still sends one long after the signal is cut off.
+    /// Waits for the end of the requests. A request that takes too long after the signal is cut off.
     async fn served(&mut self) -> Result<(), StorefrontError> {
         let ended = tokio::select! {
             ended = &mut self.server => Some(ended),
@@ -150,7 +174,7 @@ impl Storefront {
         };
         match ended {
             None => self.server.abort(),
-            Some(Ok(served)) => served?,
+            Some(Ok(())) => {}
             Some(Err(panicked)) => return Err(io::Error::other(panicked).into()),
         }
         Ok(())
@@ -162,7 +186,7 @@ async fn listen(address: &str) -> Result<TcpListener, StorefrontError> {
     bound.map_err(|source| StorefrontError::Listen { listen: address.to_owned(), source })
 }
 
-/// Whoever listens on every address is reached at this one too.
+/// The address of the page: loopback where the storefront listens on every address.
 fn page_address(listening: SocketAddr) -> String {
     let mut address = listening;
     if address.ip().is_unspecified() {

@@ -19,11 +19,11 @@ use crate::journal::{Entry, Journal};
 use tokio_util::sync::CancellationToken;
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// A client that has seen nothing yet begins with so many of the last events.
+/// How many of the last events a client begins with that has seen none yet.
 const RECENT_EVENTS: usize = 100;
 /// A client that lost its connection comes back after this time.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
-/// A client that comes back waits so long for a storefront that has just started, or whose broker is away.
+/// How long a client that comes back waits for a storefront that has just started, or whose broker is away.
 const READING_TIMEOUT: Duration = Duration::from_secs(5);
 /// A line is sent after this silence, so that neither side takes the connection for dead.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -50,7 +50,7 @@ fn sent(follower: Follower) -> impl Stream<Item = Result<Event, axum::Error>> {
     let first = stream::once(async { Ok(Event::default().retry(RECONNECT_INTERVAL).comment("the live feed")) });
     let rest = stream::unfold(follower, |mut follower| async move {
         let entry = follower.next().await?;
-        let event = Event::default().id(entry.bookmark.to_string()).json_data(entry.event.told());
+        let event = Event::default().id(entry.bookmark.to_string()).json_data(entry.event.to_live());
         Some((event, follower))
     });
     stream::StreamExt::chain(first, rest)

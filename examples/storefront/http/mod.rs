@@ -1,15 +1,16 @@
-//! The store's HTTP API, the live feed and the page, as one router.
+//! The store's HTTP API, the live feed and the page, as one router, and the server below it.
 
-mod body;
-mod conditions;
+mod etag;
 mod health;
 mod live;
 mod orders;
-mod place;
 mod problem;
-mod refusal;
+mod request;
 mod routes;
+mod server;
 mod shop;
 
+pub(crate) use problem::{Problem, ProblemKind};
 pub(crate) use routes::routes;
+pub(crate) use server::{Limits, serve};
 pub(crate) use shop::Shop;

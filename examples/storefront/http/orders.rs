@@ -8,13 +8,13 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use order_domain::{Currency, CustomerId, DeliveryWindow, Money, NewItem, NewOrder, Order, Quantity, Sku};
+use order_domain::{Currency, CustomerId, DeliveryWindow, InvalidValue, NewItem, NewOrder, Order, Quantity, Sku};
+use order_store::StoreError;
 use serde::{Deserialize, Serialize};
 
-use super::body::Body;
-use super::conditions::Conditions;
-use super::place::{ItemAt, OrderAt, id};
+use super::etag::{EntityTag, answer_without_body};
 use super::problem::{Problem, ProblemKind};
+use super::request::{Body, Conditions, ItemAt, OrderAt, id};
 use super::shop::Shop;
 
 /// The body of `POST /orders`.
@@ -73,15 +73,13 @@ struct Listed {
 /// `POST /orders`
 pub(crate) async fn create(
     State(shop): State<Shop>,
-    Conditions(request): Conditions,
+    conditions: Conditions,
     Body(OrderBody { customer_id, currency }): Body<OrderBody>,
 ) -> Result<Response, Problem> {
-    if request.expected_version().is_some() {
-        return Err(Problem::invalid("If-Match", "nothing: a new order has no version yet"));
-    }
-    let order = shop.store().create(NewOrder::new(customer_id, currency), request).await?;
+    let request = conditions.of_new_order()?;
+    let order = shop.changed(shop.store().create(NewOrder::new(customer_id, currency), request).await)?;
     let location = [(header::LOCATION, format!("/orders/{}", order.id()))];
-    Ok((location, shop.changed(StatusCode::CREATED, &order)).into_response())
+    Ok((location, whole(StatusCode::CREATED, &order)).into_response())
 }
 
 /// `GET /orders/{order_id}`
@@ -91,11 +89,8 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let order = shop.store().get(order_id).await?;
-    let etag = etag_of(&order);
-    if is_known(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    Ok(shown(StatusCode::OK, &order))
+    let known = answer_without_body(&headers, &EntityTag::of(&order))?;
+    Ok(known.unwrap_or_else(|| whole(StatusCode::OK, &order)))
 }
 
 /// `GET /orders?customer_id=&cursor=`
@@ -111,94 +106,127 @@ pub(crate) async fn list(
     let cursor = cursor.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
     let cursor = cursor.map_err(|error| Problem::invalid("cursor", error))?;
     let page = shop.store().list_by_customer(customer_id, cursor).await?;
-    let etag = etag_of_all(&page.orders);
-    if is_known(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    let tag = tag_of_all(&page.orders);
+    if let Some(known) = answer_without_body(&headers, &tag)? {
+        return Ok(known);
     }
     let listed = Listed { next_cursor: page.next.map(|next| next.to_string()), orders: page.orders };
-    Ok(([(header::ETAG, etag)], Json(listed)).into_response())
+    Ok(([(header::ETAG, tag.to_string())], Json(listed)).into_response())
 }
 
 /// `POST /orders/{order_id}/items`
 pub(crate) async fn add_item(
     State(shop): State<Shop>,
     OrderAt(order_id): OrderAt,
-    Conditions(request): Conditions,
+    conditions: Conditions,
     Body(ItemBody { sku, quantity, unit_price_minor }): Body<ItemBody>,
 ) -> Result<Response, Problem> {
-    // An order's currency never changes, so what is read here still holds when the item is added.
-    let currency = shop.store().get(order_id).await?.currency();
-    let price = Money::from_minor(unit_price_minor, currency);
-    let price = price.map_err(|error| Problem::invalid("unit_price_minor", error))?;
-    let order = shop.store().add_item(order_id, NewItem::new(sku, quantity, price), request).await?;
-    Ok(shop.changed(StatusCode::CREATED, &order))
+    let item = NewItem::in_order_currency(sku, quantity, unit_price_minor);
+    let item = item.map_err(|error| Problem::invalid("unit_price_minor", error))?;
+    let request = conditions.of_change(shop.store(), order_id).await?;
+    changed(&shop, StatusCode::CREATED, shop.store().add_item(order_id, item, request).await)
 }
 
 /// `PATCH /orders/{order_id}/items/{item_id}`
 pub(crate) async fn change_quantity(
     State(shop): State<Shop>,
     ItemAt(order_id, item_id): ItemAt,
-    Conditions(request): Conditions,
+    conditions: Conditions,
     Body(QuantityBody { quantity }): Body<QuantityBody>,
 ) -> Result<Response, Problem> {
-    let order = shop.store().change_quantity(order_id, item_id, quantity, request).await?;
-    Ok(shop.changed(StatusCode::OK, &order))
+    let request = conditions.of_change(shop.store(), order_id).await?;
+    changed(&shop, StatusCode::OK, shop.store().change_quantity(order_id, item_id, quantity, request).await)
 }
 
 /// `DELETE /orders/{order_id}/items/{item_id}`
 pub(crate) async fn remove_item(
     State(shop): State<Shop>,
     ItemAt(order_id, item_id): ItemAt,
-    Conditions(request): Conditions,
+    conditions: Conditions,
     Body(EmptyBody {}): Body<EmptyBody>,
 ) -> Result<Response, Problem> {
-    let order = shop.store().remove_item(order_id, item_id, request).await?;
-    Ok(shop.changed(StatusCode::OK, &order))
+    let request = conditions.of_change(shop.store(), order_id).await?;
+    changed(&shop, StatusCode::OK, shop.store().remove_item(order_id, item_id, request).await)
 }
 
 /// `PUT /orders/{order_id}/delivery-window`
 pub(crate) async fn schedule(
     State(shop): State<Shop>,
     OrderAt(order_id): OrderAt,
-    Conditions(request): Conditions,
+    conditions: Conditions,
     Body(WindowBody { starts_at, ends_at }): Body<WindowBody>,
 ) -> Result<Response, Problem> {
-    let window = DeliveryWindow::new(starts_at, ends_at);
-    let window = window.map_err(|error| Problem::invalid("ends_at", error))?;
-    let order = shop.store().schedule(order_id, window, request).await?;
-    Ok(shop.changed(StatusCode::OK, &order))
+    let window = DeliveryWindow::new(starts_at, ends_at).map_err(|error| {
+        // An empty window has only the years of its start to be wrong.
+        let start_is_wrong = DeliveryWindow::new(starts_at, starts_at) == Err(InvalidValue::WindowYear);
+        Problem::invalid(if start_is_wrong { "starts_at" } else { "ends_at" }, error)
+    })?;
+    let request = conditions.of_change(shop.store(), order_id).await?;
+    changed(&shop, StatusCode::OK, shop.store().schedule(order_id, window, request).await)
 }
 
 /// `POST /orders/{order_id}/cancellation`
 pub(crate) async fn cancel(
     State(shop): State<Shop>,
     OrderAt(order_id): OrderAt,
-    Conditions(request): Conditions,
+    conditions: Conditions,
     Body(EmptyBody {}): Body<EmptyBody>,
 ) -> Result<Response, Problem> {
-    let order = shop.store().cancel(order_id, request).await?;
-    Ok(shop.changed(StatusCode::OK, &order))
+    let request = conditions.of_change(shop.store(), order_id).await?;
+    changed(&shop, StatusCode::OK, shop.store().cancel(order_id, request).await)
 }
 
-/// An order as the answer.
-pub(crate) fn shown(status: StatusCode, order: &Order) -> Response {
-    (status, [(header::ETAG, etag_of(order))], Json(order)).into_response()
+/// Answers with the order that a change left.
+fn changed(shop: &Shop, status: StatusCode, answer: Result<Order, StoreError>) -> Result<Response, Problem> {
+    Ok(whole(status, &shop.changed(answer)?))
 }
 
-fn etag_of(order: &Order) -> String {
-    format!("\"{}\"", order.version())
+fn whole(status: StatusCode, order: &Order) -> Response {
+    (status, [(header::ETAG, EntityTag::of(order).to_string())], Json(order)).into_response()
 }
 
-/// Weak: it tells whether one of the orders changed, and nothing to match a change against.
-fn etag_of_all(orders: &[Order]) -> String {
+/// Shows whether one of the orders changed.
+fn tag_of_all(orders: &[Order]) -> EntityTag {
     let mut hasher = DefaultHasher::new();
     for order in orders {
         (order.id(), order.version()).hash(&mut hasher);
     }
-    format!("W/\"{:016x}\"", hasher.finish())
+    EntityTag::weak(format!("{:016x}", hasher.finish()))
 }
 
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    tags.flat_map(|list| list.split(',')).any(|tag| tag.trim() == etag)
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use chrono::Utc;
+    use order_domain::OrderId;
+    use order_store::{MockOrderStore, Refusal};
+    use tower::Service as _;
+
+    use crate::http::{Shop, routes};
+
+    #[tokio::test]
+    async fn adding_an_item_asks_the_store_once() {
+        let mut store = MockOrderStore::new();
+        let refused = || Err(order_store::StoreError::Refused(Refusal::OrderNotFound));
+        // Any other call of the store is a panic.
+        store.expect_add_item().times(2).returning(move |_, item, _| {
+            assert_eq!(item.currency(), None, "the order's own");
+            refused()
+        });
+        let folder = tempfile::TempDir::new().expect("a folder for temporary files");
+        let mut routes = routes(Shop::for_tests(&folder.path().join("shop.db"), store).await);
+        let order_id = OrderId::generate(Utc::now());
+        for if_match in [None, Some("\"1\"")] {
+            let mut request =
+                Request::post(format!("/orders/{order_id}/items")).header("content-type", "application/json");
+            if let Some(tag) = if_match {
+                request = request.header("if-match", tag);
+            }
+            let body = r#"{"sku":"milk","quantity":1,"unit_price_minor":149}"#;
+            let request = request.body(Body::from(body)).expect("a request");
+            let answer = routes.call(request).await.expect("an answer");
+            assert_eq!(answer.status(), 404, "as the store answered");
+        }
+    }
 }

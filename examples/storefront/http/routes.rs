@@ -1,15 +1,12 @@
 //! Which address does what.
 
 use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, patch, post, put};
-use order_domain::OrderId;
-use serde::Deserialize;
+use tower_http::decompression::RequestDecompressionLayer;
 
-use super::body::BODY_MAX_BYTES;
 use super::problem::{Problem, ProblemKind};
+use super::request::BODY_MAX_BYTES;
 use super::shop::Shop;
 use super::{health, live, orders};
 use crate::page;
@@ -25,28 +22,14 @@ pub(crate) fn routes(shop: Shop) -> Router {
         .route("/orders/{order_id}/cancellation", post(orders::cancel))
         .route("/events", get(live::events))
         .route("/healthz", get(health::healthz))
-        .route("/", get(show_page))
+        .route("/", get(page::show))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
         .fallback(|| async { Problem::new(ProblemKind::NotFound, "the page is at /, orders are at /orders") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(ProblemKind::MethodNotAllowed, "the header Allow names the methods that it takes")
+            Problem::new(ProblemKind::MethodNotAllowed, "the header Allow names the methods that are possible")
         })
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        // The limit counts what a handler reads: a body after decompression.
+        .layer((RequestDecompressionLayer::new().pass_through_unaccepted(true), DefaultBodyLimit::max(BODY_MAX_BYTES)))
         .with_state(shop)
-}
-
-#[derive(Debug, Deserialize)]
-struct PageQuery {
-    order: Option<OrderId>,
-    devices: Option<u8>,
-}
-
-async fn show_page(State(shop): State<Shop>, query: Result<Query<PageQuery>, QueryRejection>) -> Response {
-    match query {
-        Ok(Query(PageQuery { order, devices })) => {
-            page::page(&shop.around, order, devices.unwrap_or(1)).into_response()
-        }
-        Err(rejection) => Problem::new(ProblemKind::InvalidRequest, rejection.body_text()).into_response(),
-    }
 }

@@ -1,15 +1,20 @@
 //! The page: devices that show one order, and the live feed. All of it is in the program; it loads nothing from elsewhere.
 
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{Html, IntoResponse};
 use chrono::Utc;
 use maud::{DOCTYPE, Markup, html};
 use order_domain::{CustomerId, OrderId};
+use serde::Deserialize;
+
+use crate::http::{Problem, ProblemKind, Shop};
 
 /// The most devices that are shown side by side.
 const DEVICES_MAX: u8 = 2;
 
-/// What the page says of what is behind it.
+/// What the page says of the servers.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
     /// The database, in words.
@@ -20,9 +25,21 @@ pub(crate) struct Surroundings {
     pub(crate) topic: String,
 }
 
-/// The page; with an order, on this many devices.
-pub(crate) fn page(around: &Surroundings, order: Option<OrderId>, devices: u8) -> impl IntoResponse {
-    let devices = devices.clamp(1, DEVICES_MAX);
+/// The order that the page shows, and the number of devices.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PageQuery {
+    order: Option<OrderId>,
+    devices: Option<u8>,
+}
+
+/// `GET /`: the page; with an order, on one device or more.
+pub(crate) async fn show(
+    State(shop): State<Shop>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(PageQuery { order, devices }) =
+        query.map_err(|rejection| Problem::new(ProblemKind::InvalidRequest, rejection.body_text()))?;
+    let (around, devices) = (&*shop.around, devices.unwrap_or(1).clamp(1, DEVICES_MAX));
     let markup = html! {
         (DOCTYPE)
         html lang="en" data-customer=(CustomerId::generate(Utc::now())) data-order=[order] {
@@ -48,15 +65,15 @@ pub(crate) fn page(around: &Surroundings, order: Option<OrderId>, devices: u8) -
             }
         }
     };
-    (guarded(), Html(markup.into_string()))
+    Ok((guarded(), Html(markup.into_string())))
 }
 
-/// The page's program.
+/// `GET /page.js`: the page's program.
 pub(crate) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], guarded(), include_str!("page.js"))
 }
 
-/// The page's looks.
+/// `GET /page.css`: the page's looks.
 pub(crate) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], guarded(), include_str!("page.css"))
 }

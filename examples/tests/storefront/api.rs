@@ -1,5 +1,6 @@
 //! The storefront's API, as a client of it.
 
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ pub(crate) struct Answer {
     pub(crate) etag: Option<String>,
     pub(crate) location: Option<String>,
     pub(crate) retry_after: Option<String>,
+    pub(crate) headers: HeaderMap,
     pub(crate) json: Value,
 }
 
@@ -33,6 +35,11 @@ impl Api {
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Its host and port.
+    pub(crate) fn authority(&self) -> &str {
+        self.base.trim_start_matches("http://")
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
@@ -91,6 +98,7 @@ impl Answer {
             etag: header("etag"),
             location: header("location"),
             retry_after: header("retry-after"),
+            headers: response.headers().clone(),
             json: serde_json::from_slice(&response.bytes().await.expect("a body")).unwrap_or(Value::Null),
         }
     }

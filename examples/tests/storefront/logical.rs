@@ -2,7 +2,7 @@
 
 use change_feed::postgres::postgres_checkpoint;
 use change_feed::{FeedName, LogicalSource};
-use sqlx::ConnectOptions as _;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use crate::live_stream::LiveStream;
 use crate::place::Place;
@@ -67,4 +67,68 @@ async fn a_feed_that_began_with_polling_goes_on_with_it_where_the_log_could_be_r
     LiveStream::open(&api, None).await.through(&order).await;
     assert_eq!(captured_by(&place).await, "postgres-poll");
     assert!(place.verdict().await.is_clean());
+}
+
+/// A connection with an open transaction that has written, which every new slot waits for.
+async fn open_transaction(place: &Place) -> PgConnection {
+    let mut connection = place.connection().await;
+    connection.execute("begin").await.expect("a transaction");
+    connection.execute("select pg_current_xact_id()").await.expect("a transaction id");
+    connection
+}
+
+/// The slots of the feed, and the server's processes that make one.
+async fn slots_and_makers(place: &Place) -> i64 {
+    let mut connection = place.connection().await;
+    let ask = "select (select count(*) from pg_replication_slots where slot_name = $1) +
+        (select count(*) from pg_stat_activity where query like 'CREATE_REPLICATION_SLOT%' and query like '%' || $1 || '%'
+            and state = 'active')";
+    let count = sqlx::query_scalar(ask).bind(&place.feed).fetch_one(&mut connection).await.expect("the server answers");
+    connection.close().await.expect("closed");
+    count
+}
+
+#[tokio::test]
+async fn while_a_transaction_is_open_an_automatic_feed_polls_and_orders_are_taken() {
+    let place = Place::replicating().await;
+    let open = open_transaction(&place).await;
+    let program = place.start().args(&["--no-demo"]).serving().await;
+    let said = program.said().join("\n");
+    assert!(said.contains("once the transaction of process") && said.contains("the outbox is polled"), "{said}");
+    let api = program.api().await;
+    let order = api.create().await;
+    assert_eq!(slots_and_makers(&place).await, 0, "nothing is left on the server");
+    open.close().await.expect("closed");
+    LiveStream::open(&api, None).await.through(&order).await;
+    assert_eq!(captured_by(&place).await, "postgres-poll");
+    assert!(place.verdict().await.is_clean());
+    assert_eq!(program.terminated().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_logical_feed_says_what_it_waits_for_and_begins_when_that_has_ended() {
+    let place = Place::replicating().await;
+    let open = open_transaction(&place).await;
+    let program = place.start().args(&["--no-demo", "--source", "logical"]).spawn();
+    program.line("once the transaction of process").await;
+    open.close().await.expect("closed");
+    program.line("Serving at ").await;
+    let api = program.api().await;
+    let order = api.create().await;
+    LiveStream::open(&api, None).await.through(&order).await;
+    assert_eq!(captured_by(&place).await, LogicalSource::KIND);
+    assert_eq!(program.terminated().await.code(), Some(0));
+    clean_up(&place).await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_wait_for_a_slot_on_the_server_too() {
+    let place = Place::replicating().await;
+    let open = open_transaction(&place).await;
+    let program = place.start().args(&["--no-demo", "--source", "logical"]).spawn();
+    program.line("once the transaction of process").await;
+    let ended = program.terminated().await;
+    assert_eq!(ended.code(), Some(0), "{ended:#?}");
+    assert_eq!(slots_and_makers(&place).await, 0, "nothing is left on the server");
+    open.close().await.expect("closed");
 }

@@ -1,6 +1,7 @@
 //! The same program on PostgreSQL and Kafka.
 
 use change_feed::consumer::Admission;
+use sqlx::Executor as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::api::path;
@@ -156,4 +157,38 @@ async fn a_feed_of_another_database_fails_closed_and_orders_go_on() {
     let ended = program.terminated().await;
     assert_eq!(ended.code(), Some(3), "{ended:#?}");
     assert_eq!(place.records().await.len(), before, "nothing of it was published");
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_every_change_is_not_healthy_until_it_accepts_them_again() {
+    let place = Place::new().await;
+    let program = place.start().args(&["--no-demo"]).serving().await;
+    let api = program.api().await;
+    let order = api.create().await;
+    let mut connection = place.connection().await;
+    let name = place.database.get_database().expect("a name").to_owned();
+    // As a disk without room does to a new row, and to nothing else.
+    let refuse = "create function no_room() returns trigger language plpgsql as $$
+        begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$;
+        create trigger no_room before insert on orders for each row execute function no_room()";
+    connection.execute(refuse).await.expect("the tables' owner may");
+    let body = serde_json::json!({ "customer_id": uuid::Uuid::now_v7(), "currency": "EUR" });
+    let answer = api.send("POST", "/orders", body).await;
+    assert!(answer.status.is_server_error(), "{answer:?}");
+    let health = api.get("/healthz").await.refused(503, "unavailable", "can't be read or changed");
+    assert_eq!(health["store"]["reads"], "ok", "{health:#}");
+    assert_eq!(api.get(&path(&order)).await.done(200), order);
+    connection.execute("drop trigger no_room on orders").await.expect("the tables' owner may");
+    assert_eq!(api.is_healthy().await["store"]["writes"], "ok");
+    api.create().await;
+
+    // A server that became read-only refuses the change of an order that isn't there, too.
+    let read_only = format!("alter database {name} set default_transaction_read_only = on");
+    connection.execute(sqlx::AssertSqlSafe(read_only)).await.expect("the database's owner may");
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    connection.execute(end).await.expect("the same role");
+    let deadline = tokio::time::Instant::now() + crate::program::PATIENCE;
+    while api.get("/healthz").await.status != 503 {
+        assert!(tokio::time::Instant::now() < deadline, "a read-only database is healthy");
+    }
 }

@@ -1,19 +1,47 @@
-//! Tells whoever started the storefront what becomes of the feed.
+//! What the storefront writes for the person who started it.
+
+use std::error::Error;
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
 
 use crate::feed::{FeedState, FeedWatch};
-use crate::say::{say, warn};
 
-/// Says each change of the feed until it ends: what is wrong on standard error, loudly, and what is well again.
-pub(crate) async fn narrate(mut feed: FeedWatch) {
-    let mut told = FeedState::Starting;
+/// Writes a line on standard output. If nobody reads it any more, the storefront serves all the same.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line on standard error: something is wrong.
+pub(crate) fn warn(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// An error and its causes in one line. A cause that repeats the words before it is left out.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            // Writing to a String can't fail.
+            let _ = write!(text, ": {words}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Reports each change of the feed until it ends: trouble on standard error, and when it is over.
+pub(crate) async fn report_feed(mut feed: FeedWatch) {
+    let mut reported = FeedState::Starting;
     let (mut in_trouble, mut stood_by) = (false, false);
-    while let Some(state) = feed.other_than(&told).await {
+    while let Some(state) = feed.other_than(&reported).await {
         match &state {
             FeedState::Closed { reason, remedy } => warn(format_args!(
                 "\n*** THE FEED HAS FAILED CLOSED. Orders are safe and go on; their events wait in the database.\n    \
                  why:    {reason}\n    remedy: {remedy}; then start the storefront again\n"
             )),
-            FeedState::Failed { cause } if told.name() != state.name() => warn(format_args!(
+            FeedState::Failed { cause } if reported.name() != state.name() => warn(format_args!(
                 "\n*** THE FEED CAN'T RUN. Orders are safe and go on; their events wait in the database.\n    \
                  why: {cause}\n    It is tried again from time to time.\n"
             )),
@@ -31,6 +59,6 @@ pub(crate) async fn narrate(mut feed: FeedWatch) {
             FeedState::Relaying => (in_trouble, stood_by) = (false, false),
             _ => {}
         }
-        told = state;
+        reported = state;
     }
 }

@@ -1,8 +1,8 @@
-//! When somebody wants the storefront to end.
+//! The end of the storefront, when somebody asks for it.
 
 use tokio_util::sync::CancellationToken;
 
-use crate::say::say;
+use crate::console::say;
 
 /// A token that is cancelled by the first Ctrl-C or SIGTERM. The second one ends the program at once.
 pub(crate) fn closing_on_signals() -> std::io::Result<CancellationToken> {
