@@ -1,4 +1,4 @@
-//! The guard on tables of one's own: invoices and their lines. Whoever writes, the database keeps the rules: an invoice
+//! The guard on your own tables: invoices and their lines. The database keeps the rules for every writer: an invoice
 //! changes only together with its event, and never once it is paid.
 //!
 //! ```sh

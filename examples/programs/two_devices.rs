@@ -1,5 +1,5 @@
-//! Two devices on one order: while one cancels, the other adds an item. A thousand races; whoever comes first, no item is
-//! added after the cancellation, and the device that lost is told at once.
+//! Two devices on one order: while one cancels, the other adds an item. A thousand races; whichever comes first, no item is
+//! added after the cancellation, and the device that lost gets an error at once.
 //!
 //! ```sh
 //! cargo run --example two_devices                                        # on a SQLite file of its own
@@ -60,7 +60,7 @@ async fn race(store: &Arc<dyn OrderStore>) -> Result<Race, Box<dyn Error>> {
     judge(added, &cancelled, &store.get(order.id()).await?)
 }
 
-/// What the device was told must be what the order says afterwards.
+/// The answer that the device got must agree with the order afterwards.
 fn judge(added: Result<Order, StoreError>, cancelled: &Order, now: &Order) -> Result<Race, Box<dyn Error>> {
     match added {
         Ok(order) if order.version() < cancelled.version() && now.items().len() == 1 => Ok(Race::AddedBefore),

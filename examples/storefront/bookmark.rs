@@ -61,7 +61,7 @@ impl Bookmark {
         }
     }
 
-    /// Whether what stands at this place of the topic has been read.
+    /// Whether the record at this place of the topic has been read.
     pub(crate) fn is_past(&self, partition: u32, offset: u64) -> bool {
         offset < self.next_offset(partition)
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Bookmark {
     }
 }
 
-/// A text that is no bookmark.
+/// A text that is not a bookmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is the id of an event that this stream gave before")]
 pub(crate) struct InvalidBookmark;

@@ -1,4 +1,4 @@
-//! What a client missed for so long that the journal no longer holds it.
+//! Events that a client missed and the journal no longer holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use tokio::time::timeout;
 
 use crate::bookmark::Bookmark;
 use crate::broker::Broker;
-use crate::heard_event::HeardEvent;
+use crate::journal::HeardEvent;
 
-/// Each has a Kafka client of its own, with its threads and buffers.
+/// How many clients can catch up at a time: each has a Kafka client of its own, with its threads and buffers.
 const CATCHING_UP_MAX: usize = 4;
 /// A broker that is silent for longer is away.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ pub(crate) struct CatchUp {
     permits: Arc<Semaphore>,
 }
 
-/// Why nobody can catch up at present. The client comes back and tries again.
+/// Why a client can't catch up at present. It comes back and tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CatchUpError {
     /// Others are catching up.
@@ -51,7 +51,7 @@ impl CatchUp {
         Self { broker, topic: topic.into(), permits: Arc::new(Semaphore::new(CATCHING_UP_MAX)) }
     }
 
-    /// What stands between what a client has seen and a place after that.
+    /// The events between what a client has seen and a place after that.
     pub(crate) async fn open(&self, seen: &Bookmark, until: &Bookmark) -> Result<Missed, CatchUpError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| CatchUpError::Busy)?;
         let builder = KafkaReader::builder(self.broker.bootstrap_servers(), self.topic.as_str());
@@ -62,7 +62,7 @@ impl CatchUp {
 }
 
 impl Missed {
-    /// The next event that was missed; none after the last one.
+    /// The next event that was missed; `None` after the last one.
     pub(crate) async fn next(&mut self) -> Result<Option<HeardEvent>, CatchUpError> {
         while !self.is_through() {
             let received = timeout(ANSWER_TIMEOUT, self.reader.next_before_end()).await;

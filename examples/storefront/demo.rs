@@ -9,8 +9,8 @@ use order_store::{OrderStore, Request, StoreError};
 use tokio::time::timeout_at;
 
 use crate::console::say;
-use crate::heard_event::HeardEvent;
-use crate::journal::Journal;
+
+use crate::journal::{HeardEvent, Journal};
 
 /// How long the script waits for its events, all in all. Without a broker it goes on without them, as orders do.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(crate) enum DemoError {
     /// The store didn't do what the script asked for.
     #[error("the example order was interrupted")]
     Store(#[from] StoreError),
-    /// The store did what it had to refuse.
+    /// The store accepted what it had to refuse.
     #[error("the store accepted an item on a cancelled order, at version {0}")]
     NotRefused(order_domain::Version),
     /// The script itself is wrong.
@@ -43,7 +43,7 @@ impl<'a> Demo<'a> {
         Self { store, wake, journal, events_due: tokio::time::Instant::now() + EVENTS_TIMEOUT }
     }
 
-    /// Plays it, and says what happens.
+    /// Plays it, and writes what happens.
     pub(crate) async fn play(&self) -> Result<(), DemoError> {
         say("\nOne order, as an example (--no-demo leaves it out):\n");
         let new_order = NewOrder::new(CustomerId::generate(Utc::now()), Currency::EUR);

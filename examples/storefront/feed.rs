@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::capture::Capture;
-use crate::console::chain;
+use crate::console::{chain, say, warn};
 use crate::database::Database;
 
 /// The pause before this relay stands by again, after another one took over or while the database is away.
@@ -127,8 +127,40 @@ impl FeedWatch {
         self.0.borrow().clone()
     }
 
+    /// Reports each change of the feed until it ends: trouble on standard error, and when it is over.
+    pub(crate) async fn report(mut self) {
+        let mut reported = FeedState::Starting;
+        let (mut in_trouble, mut stood_by) = (false, false);
+        while let Some(state) = self.other_than(&reported).await {
+            match &state {
+                FeedState::Closed { reason, remedy } => warn(format_args!(
+                    "\n*** THE FEED HAS FAILED CLOSED. Orders are safe and go on; their events wait in the database.\n    \
+                     why:    {reason}\n    remedy: {remedy}; then start the storefront again\n"
+                )),
+                FeedState::Failed { cause } if reported.name() != state.name() => warn(format_args!(
+                    "\n*** THE FEED CAN'T RUN. Orders are safe and go on; their events wait in the database.\n    \
+                     why: {cause}\n    It is tried again from time to time.\n"
+                )),
+                FeedState::Retrying { cause } if !in_trouble => warn(format_args!(
+                    "feed: interrupted; orders go on, their events wait in the database and follow in order: {cause}"
+                )),
+                FeedState::Relaying if in_trouble => say("feed: it is back; what waited is being published, in order"),
+                FeedState::Relaying if stood_by => say(format_args!("feed: {}", state.words())),
+                FeedState::StandingBy => say(format_args!("feed: {}", state.words())),
+                _ => {}
+            }
+            match state {
+                FeedState::Retrying { .. } | FeedState::Failed { .. } => in_trouble = true,
+                FeedState::StandingBy => (in_trouble, stood_by) = (false, true),
+                FeedState::Relaying => (in_trouble, stood_by) = (false, false),
+                _ => {}
+            }
+            reported = state;
+        }
+    }
+
     /// Waits until the feed is in another state than `state`; `None` when it has ended.
-    pub(crate) async fn other_than(&mut self, state: &FeedState) -> Option<FeedState> {
+    async fn other_than(&mut self, state: &FeedState) -> Option<FeedState> {
         let status = self.0.wait_for(|status| status.state != *state).await.ok()?;
         Some(status.state.clone())
     }

@@ -2,16 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use change_feed::consumer::{Admission, ReceivedEvent};
+use change_feed::kafka::Received;
+use change_feed::{Epoch, EventId, Position};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::bookmark::Bookmark;
-use crate::heard_event::HeardEvent;
 
 /// The last events that were read back from the broker, in the order in which they came.
 ///
 /// Readers have no queue of their own. Each has a cursor, and one that is so slow that the journal has dropped what it
-/// would read next is [told so](FellBehind): memory has one bound, whatever the readers do.
+/// would read next gets [`FellBehind`]: memory has one limit, however slow the readers are.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     shared: Arc<Shared>,
@@ -48,12 +54,12 @@ pub(crate) struct Entry {
     pub(crate) bookmark: Bookmark,
 }
 
-/// So many events are held. A page that comes back after less than that has missed nothing.
+/// How many events are held. A client that comes back after fewer than that has missed nothing.
 pub(crate) const ENTRIES_MAX: usize = 1024;
 
 /// A reader was slower than the journal: what it would read next is no longer held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the reader fell behind by more than {ENTRIES_MAX} events")]
+#[error("the reader is more than {ENTRIES_MAX} events late")]
 pub(crate) struct FellBehind;
 
 impl Journal {
@@ -126,8 +132,8 @@ impl Journal {
         (held.floor.clone(), held.first)
     }
 
-    /// A place in the middle of what is held, and the cursor of the first event after it: who catches up until there has
-    /// some time before the journal drops what comes next.
+    /// A place in the middle of what is held, and the cursor of the first event after it. A client that catches up until
+    /// there has some time before the journal drops what comes next.
     pub(crate) fn middle(&self) -> (Bookmark, u64) {
         let held = self.held();
         let half = held.entries.len() / 2;
@@ -152,10 +158,93 @@ impl Journal {
     }
 }
 
+/// An event as it was read back from the broker.
+#[derive(Debug, Clone)]
+pub(crate) struct HeardEvent {
+    event: ReceivedEvent,
+    admission: Admission,
+    heard_at: Instant,
+    /// By the wall clock, to compare with the database's. `None` if it was in the topic for some time.
+    heard_at_utc: Option<DateTime<Utc>>,
+}
+
+impl HeardEvent {
+    /// An event that arrived just now.
+    pub(crate) fn now(Received { event, admission, .. }: Received) -> Self {
+        Self { event, admission, heard_at: Instant::now(), heard_at_utc: Some(Utc::now()) }
+    }
+
+    /// An event that was in the topic for some time.
+    pub(crate) fn of_before(received: Received) -> Self {
+        Self { heard_at_utc: None, ..Self::now(received) }
+    }
+
+    /// The event.
+    pub(crate) fn event(&self) -> &ReceivedEvent {
+        &self.event
+    }
+
+    /// When it arrived.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    /// Its form for clients of the live feed.
+    pub(crate) fn to_live(&self) -> LiveEvent<'_> {
+        let event = &self.event;
+        LiveEvent {
+            event_id: event.event_id(),
+            event_type: event.event_type(),
+            order_id: event.key(),
+            version: event.version(),
+            occurred_at: event.occurred_at().to_rfc3339_opts(SecondsFormat::Micros, true),
+            partition: event.partition(),
+            offset: event.offset(),
+            position: event.position(),
+            epoch: event.epoch(),
+            milliseconds: self.milliseconds(),
+            duplicate: matches!(self.admission, Admission::Duplicate | Admission::Replay),
+            withheld: event.withheld_reason(),
+            traceparent: event.traceparent(),
+            payload: serde_json::from_slice(event.payload()).ok(),
+        }
+    }
+
+    /// From when the database says that it was written until it was read back. By two clocks, the database's and ours:
+    /// never below zero, whichever is late.
+    fn milliseconds(&self) -> Option<f64> {
+        let heard_at = self.heard_at_utc?;
+        let microseconds = heard_at.signed_duration_since(self.event.occurred_at()).num_microseconds()?;
+        Some(microseconds.max(0) as f64 / 1000.0)
+    }
+}
+
+/// An event as JSON for clients of the live feed.
+#[derive(Debug, Serialize)]
+pub(crate) struct LiveEvent<'a> {
+    event_id: EventId,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    order_id: &'a str,
+    version: u64,
+    occurred_at: String,
+    partition: u32,
+    offset: u64,
+    position: &'a Position,
+    epoch: Epoch,
+    /// Null for an event of before this storefront began to listen.
+    milliseconds: Option<f64>,
+    /// It came before, with the same id.
+    duplicate: bool,
+    /// Why there is no payload.
+    withheld: Option<&'a str>,
+    traceparent: Option<&'a str>,
+    payload: Option<&'a RawValue>,
+}
+
 #[cfg(test)]
 mod tests {
-    use change_feed::consumer::{Admission, ReceivedEvent, Record};
-    use change_feed::kafka::Received;
+    use change_feed::consumer::Record;
 
     use super::*;
 

@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 use crate::bookmark::Bookmark;
 use crate::broker::Broker;
 use crate::console::chain;
-use crate::heard_event::HeardEvent;
-use crate::journal::Journal;
 
-/// A topic that has a history is read from so many offsets before the end of each partition.
+use crate::journal::{HeardEvent, Journal};
+
+/// How many offsets before the end of each partition a topic with a history is read from.
 const RECENT_OFFSETS: u64 = 50;
-/// The topic is made by the relay: until it is there, the listener looks again after this time.
+/// The pause until the listener looks again for a topic that the relay has not made yet.
 const MISSING_INTERVAL: Duration = Duration::from_millis(100);
-/// After an error of the broker.
+/// The pause after an error of the broker.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// A reader remembers each key that it has seen; with so many it makes room for a new one.
+/// A reader remembers each key that it has seen. With this number of keys it is replaced by a new one.
 const KEYS_MAX: usize = 100_000;
 
 /// Reads a topic into a journal, whatever happens to the broker.
@@ -29,7 +29,7 @@ pub(crate) struct Listener {
     broker: Broker,
     topic: String,
     journal: Journal,
-    /// How often the topic turned out to be another one.
+    /// How many times the topic was replaced by another one.
     restarts: u32,
 }
 
@@ -39,7 +39,7 @@ impl Listener {
         Self { broker, topic: topic.into(), journal, restarts: 0 }
     }
 
-    /// Listens until it is told to stop.
+    /// Listens until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             biased;
@@ -82,7 +82,7 @@ impl Listener {
                     Ok(received) if was_there => self.journal.append(HeardEvent::of_before(received)),
                     Ok(received) => self.journal.append(HeardEvent::now(received)),
                     Err(ReaderError::Record(error)) => {
-                        tracing::warn!(target: "storefront::listener", %error, "a record that is no event of a feed");
+                        tracing::warn!(target: "storefront::listener", %error, "a record is not an event of a feed");
                     }
                     Err(error) => {
                         *place = Some(reader.offsets());

@@ -1,7 +1,7 @@
 //! The storefront: the reference application of this workspace.
 //!
 //! Orders in a database that enforces their rules, their events in Kafka: in order, and exactly what committed. Users
-//! change orders over HTTP (`http`) or on a page (`page`); the database says yes or no (`database`); a relay publishes
+//! change orders over HTTP or on a page (`http`); the database says yes or no (`database`); a relay publishes
 //! what was committed (`feed`), and a consumer reads it back (`listener`, `journal`) for the page and for the clients
 //! of `GET /events`.
 //!
@@ -18,15 +18,12 @@ mod capture;
 mod catch_up;
 mod console;
 mod database;
-mod database_url;
 mod demo;
 mod feed;
-mod heard_event;
 mod http;
 mod journal;
 mod listener;
 mod options;
-mod page;
 mod shutdown;
 mod storefront;
 

@@ -5,7 +5,7 @@ use clap::{Parser, ValueEnum};
 use change_feed::FeedName;
 use change_feed::kafka::BrokerList;
 
-use crate::database_url::DatabaseUrl;
+use crate::database::DatabaseUrl;
 
 /// The longest name that Kafka takes for a topic, in bytes.
 const TOPIC_MAX_BYTES: usize = 249;
@@ -81,7 +81,7 @@ impl Servers {
         let url = variable("DATABASE_URL")?.unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
         let brokers = variable("KAFKA_BROKERS")?.map(|list| BrokerList::parse(&list)).transpose();
         let brokers = brokers.map_err(|error| UsageError::new(format!("KAFKA_BROKERS: {error}")))?;
-        Ok(Self { database: DatabaseUrl::parse(&url)?, brokers })
+        Ok(Self { database: DatabaseUrl::parse(&url).map_err(|error| UsageError::new(error.to_string()))?, brokers })
     }
 }
 

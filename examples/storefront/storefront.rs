@@ -14,15 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, PARTITIONS};
 use crate::capture::Capture;
 use crate::catch_up::CatchUp;
-use crate::console::{chain, report_feed, say, warn};
+use crate::console::{chain, say, warn};
 use crate::database::{Database, DatabaseError};
 use crate::demo::Demo;
 use crate::feed::{Feed, FeedPlan, FeedState};
-use crate::http::{Limits, Shop, routes, serve as serve_http};
+use crate::http::{Limits, Shop, Surroundings, routes, serve as serve_http};
 use crate::journal::Journal;
 use crate::listener::Listener;
 use crate::options::{Options, Servers};
-use crate::page::Surroundings;
 use crate::shutdown::closing_on_signals;
 
 /// How long requests that are under way at the end may take.
@@ -136,7 +135,7 @@ impl Storefront {
             topic: options.topic.clone(),
         };
         let feed = Feed::start(plan, stop_feed.clone());
-        tokio::spawn(report_feed(feed.watch()));
+        tokio::spawn(feed.watch().report());
 
         let around = Surroundings { database: database.words(), broker: broker.words(), topic: options.topic.clone() };
         let catch_up = CatchUp::new(broker, &*options.topic);

@@ -32,7 +32,7 @@ struct Webhooks;
 impl PublisherHarness for Webhooks {
     fn capabilities(&self) -> Capabilities {
         let too_large = format!(r#"{{"text":"{}"}}"#, "x".repeat(LIMIT_BYTES));
-        // Requests are no transaction: what stands before a rejected event has been taken.
+        // Requests are not a transaction: the events before a rejected one were accepted.
         Capabilities::new().rejects(too_large).may_show_rejected_parts().shared_by_feeds().can_be_made_unavailable()
     }
 

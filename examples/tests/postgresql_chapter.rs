@@ -70,7 +70,7 @@ async fn every_statement_runs_as_the_role_that_it_names_and_a_feed_works_with_wh
         }
         let options = by_role.get(role.as_str()).unwrap_or_else(|| panic!("who runs this? {script}"));
         let mut connection = options.connect().await.expect("the role connects");
-        // Each statement by itself, as in psql: `alter system` stands in no transaction.
+        // Each statement by itself, as in psql: `alter system` can't run in a transaction.
         for statement in renamed(&script, &id).split_inclusive(";\n").filter(|text| !text.trim().is_empty()) {
             connection.execute(AssertSqlSafe(statement.to_owned())).await.expect(statement);
             ran += 1;

@@ -138,7 +138,7 @@ impl Drop for Database {
     }
 }
 
-/// Waits until the server has so many slots of the example.
+/// Waits until the server has this number of slots of the example.
 fn wait_for_a_slot(server: &str, wanted: i64) {
     use sqlx::Connection as _;
     let count = "select count(*) from pg_replication_slots where slot_name = 'logical_decoding' and confirmed_flush_lsn is not null";

@@ -38,7 +38,7 @@ fn the_crates_are_added_to_another_workspace_and_compile_there() {
 }
 
 #[test]
-fn each_line_of_the_readmes_snippets_stands_in_that_program() {
+fn that_program_has_each_line_of_the_readmes_snippets() {
     let lines: Vec<&str> = README
         .split("```rust\n")
         .skip(1)

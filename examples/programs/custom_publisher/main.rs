@@ -19,10 +19,10 @@ use tokio::net::TcpListener;
 
 use webhook::Webhook;
 
-/// So many requests are answered with "busy".
+/// How many requests are answered with "busy".
 static BUSY: AtomicU32 = AtomicU32::new(2);
 
-/// What stands behind the webhook.
+/// The receiver of the webhook.
 async fn receive(headers: HeaderMap, body: String) -> StatusCode {
     let busy = BUSY.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
     if busy.is_ok() {

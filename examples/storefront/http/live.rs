@@ -19,7 +19,7 @@ use crate::journal::{Entry, Journal};
 use tokio_util::sync::CancellationToken;
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// How many of the last events a client begins with that has seen none yet.
+/// A client without an id begins with this number of the last events.
 const RECENT_EVENTS: usize = 100;
 /// A client that lost its connection comes back after this time.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// at any other storefront of the topic. Nothing is lost between two connections, and nothing comes twice.
 ///
 /// Without `Last-Event-ID` it begins with the last events. A client that reads slower than events come is disconnected
-/// when it is too far behind; it comes back with the id that it had, and goes on there.
+/// when it is too late; it comes back with the id that it had, and goes on there.
 pub(crate) async fn events(State(shop): State<Shop>, headers: HeaderMap) -> Result<Response, Problem> {
     let permit = shop.followers.clone().try_acquire_owned().map_err(|_| {
         Problem::new(ProblemKind::Unavailable, "as many clients follow the feed as this storefront serves")

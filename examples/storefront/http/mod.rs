@@ -4,13 +4,13 @@ mod etag;
 mod health;
 mod live;
 mod orders;
+mod page;
 mod problem;
 mod request;
 mod routes;
 mod server;
 mod shop;
 
-pub(crate) use problem::{Problem, ProblemKind};
 pub(crate) use routes::routes;
 pub(crate) use server::{Limits, serve};
-pub(crate) use shop::Shop;
+pub(crate) use shop::{Shop, Surroundings};

@@ -90,7 +90,7 @@ impl Conditions {
             request = request.id(id.map_err(|error| Problem::invalid("Idempotency-Key", error))?);
         }
         if let Some(text) = headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok()) {
-            // The W3C asks to leave out a malformed trace context: it is no reason to refuse an order.
+            // The W3C asks to leave out a malformed trace context: an order is not refused for it.
             request = request.traceparent(text);
         }
         let mut if_match = None;

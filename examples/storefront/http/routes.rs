@@ -8,8 +8,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use super::problem::{Problem, ProblemKind};
 use super::request::BODY_MAX_BYTES;
 use super::shop::Shop;
-use super::{health, live, orders};
-use crate::page;
+use super::{health, live, orders, page};
 
 /// The API, the live feed and the page.
 pub(crate) fn routes(shop: Shop) -> Router {

@@ -42,7 +42,7 @@ impl Default for Limits {
     }
 }
 
-/// Connections beyond the limit that are told so at a time; others are closed without a word.
+/// How many connections beyond the limit are answered at a time. Others are closed without an answer.
 const REFUSED_CONNECTIONS_MAX: usize = 32;
 
 /// Serves until `closing`, and then until the requests that are under way are answered.

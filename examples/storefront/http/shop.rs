@@ -13,10 +13,20 @@ use crate::catch_up::CatchUp;
 use crate::database::Database;
 use crate::feed::FeedWatch;
 use crate::journal::Journal;
-use crate::page::Surroundings;
 
 /// The most clients that can follow the live feed at a time.
 const FOLLOWERS_MAX: usize = 512;
+
+/// What the page says of the servers.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// The database, in words.
+    pub(crate) database: String,
+    /// The broker, in words.
+    pub(crate) broker: String,
+    /// The topic.
+    pub(crate) topic: String,
+}
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -92,7 +102,7 @@ impl Shop {
     /// A shop on this store, with an unused database and a broker that nobody connects to.
     pub(crate) async fn for_tests(file: &std::path::Path, store: impl OrderStore + 'static) -> Self {
         use crate::broker::Broker;
-        use crate::database_url::DatabaseUrl;
+        use crate::database::DatabaseUrl;
 
         let url = DatabaseUrl::parse(&format!("sqlite:{}", file.display())).expect("a URL");
         let database = Database::open(&url, Wake::new()).await.expect("a database");

@@ -30,7 +30,7 @@ fn assert_error(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_told_before_anything_is_started() {
+async fn wrong_usage_is_reported_before_anything_is_started() {
     let folder = folder();
     for (variable, value, words) in [
         ("DATABASE_URL", "mysql://shop:s3cret-pass@db/orders", "mysql"),
@@ -63,7 +63,7 @@ async fn wrong_usage_is_told_before_anything_is_started() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_told_before_the_database_is_touched() {
+async fn a_port_in_use_is_reported_before_the_database_is_touched() {
     let folder = folder();
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -73,10 +73,10 @@ async fn a_port_in_use_is_told_before_the_database_is_touched() {
 }
 
 #[tokio::test]
-async fn a_sqlite_file_that_cannot_be_used_is_told() {
+async fn a_sqlite_file_that_cannot_be_used_is_reported() {
     let folder = folder();
     std::fs::create_dir(folder.path().join("folder.db")).expect("a folder");
-    std::fs::write(folder.path().join("text.db"), "this is no database, ".repeat(500)).expect("a file");
+    std::fs::write(folder.path().join("text.db"), "this is not a database, ".repeat(500)).expect("a file");
     for url in ["sqlite:missing/shop.db", "sqlite:folder.db", "sqlite:text.db"] {
         let ended = Start::within(folder.path()).env("DATABASE_URL", url).ended().await;
         let file = url.trim_start_matches("sqlite:");
@@ -85,17 +85,17 @@ async fn a_sqlite_file_that_cannot_be_used_is_told() {
 }
 
 #[tokio::test]
-async fn a_read_only_sqlite_file_is_told() {
+async fn a_read_only_sqlite_file_is_reported() {
     let folder = folder();
     let made = Start::within(folder.path()).args(&["--no-demo"]).serving().await;
     assert_eq!(made.terminated().await.code(), Some(0));
-    // Whoever runs the tests as root may write a file that is marked as read-only.
+    // root may write a file that is marked as read-only.
     let ended = Start::within(folder.path()).env("DATABASE_URL", "sqlite:storefront.db?mode=ro").ended().await;
     assert_error(&ended, 1, &["storefront.db", "read", "DATABASE_URL"]);
 }
 
 #[tokio::test]
-async fn a_database_of_another_version_is_told() {
+async fn a_database_of_another_version_is_reported() {
     let folder = folder();
     let made = Start::within(folder.path()).args(&["--no-demo"]).serving().await;
     assert_eq!(made.terminated().await.code(), Some(0));
@@ -109,7 +109,7 @@ async fn a_database_of_another_version_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_without_the_password() {
+async fn a_server_that_is_not_there_is_reported_without_the_password() {
     let folder = folder();
     // Port 9 is Discard's, which nobody runs.
     let url = format!("postgres://shop:{PASSWORD}@127.0.0.1:9/orders");
@@ -118,7 +118,7 @@ async fn a_server_that_is_not_there_is_told_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_missing_database_are_told_without_the_password() {
+async fn a_wrong_password_and_a_missing_database_are_reported_without_the_password() {
     let folder = folder();
     let server: sqlx::postgres::PgConnectOptions = required("DATABASE_URL").parse().expect("a URL");
     let wrong = server.clone().password(PASSWORD).to_url_lossy();
@@ -134,7 +134,7 @@ async fn a_wrong_password_and_a_missing_database_are_told_without_the_password()
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_make_the_tables_is_told() {
+async fn a_role_that_may_not_make_the_tables_is_reported() {
     let place = Place::new().await;
     let mut connection = place.connection().await;
     for statement in ["revoke all on schema public from public", "alter schema public owner to pg_database_owner"] {

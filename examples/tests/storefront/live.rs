@@ -84,6 +84,20 @@ async fn a_client_that_was_away_for_long_is_given_what_it_missed_from_the_broker
 }
 
 #[tokio::test]
+async fn a_client_that_loses_its_connection_again_before_an_event_comes_back_to_the_same_place() {
+    let folder = folder();
+    let (_program, api) = started(&folder).await;
+    let order = api.create().await;
+    let first = LiveStream::open(&api, None).await.next_of(&order).await;
+    for _ in 0..3 {
+        drop(LiveStream::open(&api, Some(&first.id)).await);
+    }
+    let order = api.cancel(&order).await.done(200);
+    let rest = LiveStream::open(&api, Some(&first.id)).await.through(&order).await;
+    assert_eq!(rest.len(), 1, "{rest:?}");
+}
+
+#[tokio::test]
 async fn an_id_of_a_broker_that_is_gone_begins_with_the_last_events() {
     let folder = folder();
     let (program, api) = started(&folder).await;
@@ -96,7 +110,7 @@ async fn an_id_of_a_broker_that_is_gone_begins_with_the_last_events() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_refused() {
+async fn an_id_that_no_stream_gave_is_refused() {
     let folder = folder();
     let (_program, api) = started(&folder).await;
     for id in ["yesterday at noon", "a-b-c", "a-1:x"] {
@@ -136,7 +150,7 @@ async fn the_end_of_the_program_ends_the_streams_and_finishes_what_was_asked() {
     let mut accepted = 0;
     for client in clients {
         let (count, status) = client.await.expect("a client");
-        // An order has at most so many items.
+        // The order is full.
         assert!(matches!(status, None | Some(409)), "{status:?}");
         accepted += count;
     }

@@ -44,7 +44,7 @@ impl LiveStream {
         Answer::to(api.request("GET", "/events").header("Last-Event-ID", after)).await
     }
 
-    /// The next event; none at the end of the stream.
+    /// The next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<LiveEvent> {
         while self.events.is_empty() {
             let chunk = timeout(PATIENCE, self.chunks.next()).await.expect("an event in time")?;
@@ -91,9 +91,13 @@ impl LiveStream {
     }
 }
 
-/// Comments and the reconnection time are no events.
+/// Comments and the reconnection time are not events, and must not move the place that a client comes back to.
 fn parse(block: &str) -> Option<LiveEvent> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
-    let data = serde_json::from_str(field("data:")?).expect("JSON");
+    let Some(data) = field("data:") else {
+        assert_eq!(field("id:"), None, "an id without an event");
+        return None;
+    };
+    let data = serde_json::from_str(data).expect("JSON");
     Some(LiveEvent { id: field("id:").expect("an id").to_owned(), data })
 }

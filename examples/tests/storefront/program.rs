@@ -15,7 +15,7 @@ use crate::api::Api;
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the program reads from its environment: a test gives all of it or none.
+/// What the program reads from its environment. A test sets each of them, or removes it.
 const VARIABLES: [&str; 7] =
     ["DATABASE_URL", "KAFKA_BROKERS", "LISTEN", "ORDERS_TOPIC", "FEED", "RUST_LOG", "RUST_BACKTRACE"];
 
@@ -157,7 +157,7 @@ impl Program {
 }
 
 impl Ended {
-    /// The exit code; none if a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }

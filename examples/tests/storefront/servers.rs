@@ -114,7 +114,7 @@ async fn without_a_broker_the_example_is_played_all_the_same_and_the_end_is_in_o
 }
 
 #[tokio::test]
-async fn a_topic_that_cannot_be_made_is_told_and_orders_go_on() {
+async fn a_topic_that_cannot_be_made_is_reported_and_orders_go_on() {
     let place = Place::new().await;
     let first = place.start().args(&["--no-demo"]).serving().await;
     first.api().await.feed_is("relaying").await;

@@ -9,21 +9,11 @@ use maud::{DOCTYPE, Markup, html};
 use order_domain::{CustomerId, OrderId};
 use serde::Deserialize;
 
-use crate::http::{Problem, ProblemKind, Shop};
+use super::problem::{Problem, ProblemKind};
+use super::shop::{Shop, Surroundings};
 
 /// The most devices that are shown side by side.
 const DEVICES_MAX: u8 = 2;
-
-/// What the page says of the servers.
-#[derive(Debug, Clone)]
-pub(crate) struct Surroundings {
-    /// The database, in words.
-    pub(crate) database: String,
-    /// The broker, in words.
-    pub(crate) broker: String,
-    /// The topic.
-    pub(crate) topic: String,
-}
 
 /// The order that the page shows, and the number of devices.
 #[derive(Debug, Deserialize)]

@@ -35,7 +35,7 @@ async function createOrder() {
   else document.querySelector("#create-answer").textContent = `${json.title}: ${json.detail}`;
 }
 
-// A device knows what it was last told, as a phone does. Its buttons are never disabled: the database decides.
+// A device shows the last answer that it got, as a phone does. Its buttons are never disabled: the database decides.
 function device(element) {
   const part = (name) => element.querySelector(`[data-part="${name}"]`);
   const path = `/orders/${page.order}`;
