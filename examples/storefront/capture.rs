@@ -15,7 +15,7 @@ use crate::database::{Database, DatabaseError};
 use crate::options::SourceChoice;
 
 /// With `--source auto`, the outbox is polled if the server hasn't made the slot after this time.
-const SLOT_TIMEOUT: Duration = Duration::from_secs(3);
+const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the transactions that the slot waits for are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the server may take to give up making a slot.

@@ -3,10 +3,14 @@
 use change_feed::postgres::postgres_checkpoint;
 use change_feed::{FeedName, LogicalSource};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tokio::sync::Mutex;
 
 use crate::live_stream::LiveStream;
 use crate::place::Place;
 use crate::program::PATIENCE;
+
+/// A new slot waits for every transaction of the server, also for those that another test here holds open.
+static TRANSACTIONS: Mutex<()> = Mutex::const_new(());
 
 /// How the feed is captured, as its position says; waits until it has one.
 async fn captured_by(place: &Place) -> String {
@@ -34,6 +38,7 @@ async fn clean_up(place: &Place) {
 
 #[tokio::test]
 async fn a_role_that_may_replicate_reads_the_log_and_goes_on_with_it() {
+    let _alone = TRANSACTIONS.lock().await;
     let place = Place::replicating().await;
     let first = place.start().serving().await;
     first.line("0 events published").await;
@@ -57,6 +62,7 @@ async fn a_role_that_may_replicate_reads_the_log_and_goes_on_with_it() {
 
 #[tokio::test]
 async fn a_feed_that_began_with_polling_goes_on_with_it_where_the_log_could_be_read() {
+    let _alone = TRANSACTIONS.lock().await;
     let place = Place::replicating().await;
     let first = place.start().args(&["--no-demo", "--source", "poll"]).serving().await;
     assert_eq!(captured_by(&place).await, "postgres-poll");
@@ -90,6 +96,7 @@ async fn slots_and_makers(place: &Place) -> i64 {
 
 #[tokio::test]
 async fn while_a_transaction_is_open_an_automatic_feed_polls_and_orders_are_taken() {
+    let _alone = TRANSACTIONS.lock().await;
     let place = Place::replicating().await;
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo"]).serving().await;
@@ -107,6 +114,7 @@ async fn while_a_transaction_is_open_an_automatic_feed_polls_and_orders_are_take
 
 #[tokio::test]
 async fn a_logical_feed_says_what_it_waits_for_and_begins_when_that_has_ended() {
+    let _alone = TRANSACTIONS.lock().await;
     let place = Place::replicating().await;
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo", "--source", "logical"]).spawn();
@@ -123,6 +131,7 @@ async fn a_logical_feed_says_what_it_waits_for_and_begins_when_that_has_ended() 
 
 #[tokio::test]
 async fn a_signal_ends_the_wait_for_a_slot_on_the_server_too() {
+    let _alone = TRANSACTIONS.lock().await;
     let place = Place::replicating().await;
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo", "--source", "logical"]).spawn();
