@@ -1,13 +1,13 @@
-//! Who drains a backlog.
+//! The programs that drain a backlog.
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::debezium::Mode;
 use crate::relay::{Delivery, Plan, Shape, To};
 
-/// Somebody who drains a backlog.
+/// A program that drains a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contender {
     /// The limit: the walsender's stream, written to /dev/null.
@@ -32,7 +32,7 @@ impl Contender {
         Self::Relay { plan: Plan::to_kafka(delivery, shape), socket: false }
     }
 
-    /// Those that are at hand.
+    /// Lists the contenders, without those that this machine lacks.
     pub(crate) fn all(has_socket: bool, has_debezium: bool) -> Vec<Self> {
         let mut all = vec![Self::Recvlogical, Self::STREAMING];
         all.extend(has_socket.then_some(Self::STREAMING_BY_SOCKET));
@@ -81,6 +81,14 @@ impl Serialize for Contender {
     }
 }
 
+impl<'de> Deserialize<'de> for Contender {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let contender = Self::all(true, true).into_iter().find(|contender| contender.to_string() == name);
+        contender.ok_or_else(|| de::Error::custom(format!("unknown contender {name:?}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -96,7 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_at_hand_is_left_out() {
+    fn a_contender_is_read_back_by_its_name() {
+        for contender in Contender::all(true, true) {
+            let name = serde_json::to_string(&contender).expect("text");
+            assert_eq!(serde_json::from_str::<Contender>(&name).expect("a contender"), contender);
+        }
+        assert!(serde_json::from_str::<Contender>("\"somebody else\"").is_err());
+    }
+
+    #[test]
+    fn contenders_that_this_machine_lacks_are_left_out() {
         let all = Contender::all(false, false);
         assert!(all.contains(&Contender::STREAMING) && !all.contains(&Contender::STREAMING_BY_SOCKET));
         assert!(!all.iter().any(Contender::is_debezium));

@@ -33,7 +33,7 @@ const ROWS: &str = "insert into events (event_id, order_id, version, event_type,
 /// Publications exist before the backlog: decoding looks at the catalogue as it was when a row was written.
 const FEEDS_MAX: u32 = 96;
 
-/// A database with a table of events, and a slot that stands before them.
+/// A database with a table of events, and a slot whose position is before them.
 #[derive(Debug)]
 pub(crate) struct Dataset {
     postgres: Postgres,
@@ -64,7 +64,7 @@ impl Dataset {
         Ok(Self { postgres, database, rows: 0, rows_per_transaction: 0, end, feeds: AtomicU32::new(0) })
     }
 
-    /// A database with a backlog: whole transactions of so many rows.
+    /// A database with a backlog: whole transactions of `rows_per_transaction` rows.
     pub(crate) async fn with_backlog(
         postgres: &Postgres,
         name: &str,
@@ -88,7 +88,7 @@ impl Dataset {
         connection.execute("vacuum (analyze) events").await?;
         let end: String =
             sqlx::query_scalar("select pg_current_wal_insert_lsn()::text").fetch_one(&mut connection).await?;
-        // Something behind the end, so that whoever reads up to it sees at once that it is reached.
+        // A message after the end, so that a reader of all before it notices the end at once.
         connection.execute("set synchronous_commit = on").await?;
         connection.execute("select pg_logical_emit_message(true, 'rig', 'the end of the backlog')").await?;
         connection.close().await?;
@@ -99,8 +99,8 @@ impl Dataset {
         self.postgres.connect(&self.database).await
     }
 
-    /// The name of a feed that has not run yet: its publication exists, and its slot stands before the backlog. Everybody reads
-    /// a slot of the same age.
+    /// Prepares a feed that has not run yet and gives its name. Its publication exists, and its slot's position is before the
+    /// backlog: all contenders read slots of the same age.
     pub(crate) async fn new_feed(&self) -> Outcome<String> {
         let feed = self.feeds.fetch_add(1, Ordering::Relaxed);
         if feed >= FEEDS_MAX {

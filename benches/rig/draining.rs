@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::contender::Contender;
@@ -17,21 +17,21 @@ use crate::usage::Usage;
 const LIMIT: Duration = Duration::from_secs(600);
 const REST: Duration = Duration::from_millis(300);
 const RIVAL_POLL: Duration = Duration::from_millis(500);
-/// The rival's topic has grown no more for so long: it is done, or never will be.
+/// The rival is done, or has failed, when its topic has not grown for this time.
 const RIVAL_SILENCE: Duration = Duration::from_secs(3);
 
 /// One run of one contender.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) contender: Contender,
     pub(crate) rows_per_transaction: u64,
     pub(crate) rows: u64,
-    /// From the request for the log to the last row, durable at the broker; of Debezium, from its first record to its last.
+    /// From the request for the log until the last row is durable at the broker. For Debezium: from its first record to its last.
     pub(crate) seconds: f64,
-    /// Of the process alone, from its start.
+    /// CPU time of the process alone, from its start.
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
-    /// Of PostgreSQL's processes that served it.
+    /// CPU time of the PostgreSQL processes that served it.
     pub(crate) server_cpu_seconds: f64,
     /// From the start of the process to the broker's first record, where the run shows it.
     pub(crate) start_seconds: Option<f64>,
@@ -184,7 +184,7 @@ async fn debezium(rig: &Rig, dataset: &Dataset, feed: &str, mode: Mode) -> Outco
     Ok(Measured { seconds, usage, start_seconds: Some(since(content.first_ms)) })
 }
 
-/// The topics of a feed of ours, which exist before it starts, as they do wherever a feed has run before.
+/// The topics of a feed of ours. They exist before it starts, as they do for every feed that has run before.
 pub(crate) struct Topics {
     pub(crate) records: Option<String>,
     position: Option<String>,
@@ -202,7 +202,7 @@ impl Topics {
         Ok(Self { records: Some(records), position: Some(position) })
     }
 
-    /// Every row is there, and once.
+    /// Fails unless each row is in the topic exactly once.
     async fn check(&self, rig: &Rig, rows: u64) -> Outcome<()> {
         match &self.records {
             Some(topic) => whole(&rig.kafka.read(topic).await?, rows),

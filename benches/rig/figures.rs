@@ -1,6 +1,6 @@
 //! Medians and percentiles.
 
-/// The middle of the values, or the mean of the two in the middle; `None` of nothing.
+/// The middle of the values, or the mean of the two in the middle; `None` if there are none.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let sorted = sorted(values);
     let middle = sorted.len() / 2;
@@ -8,7 +8,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(if sorted.len() % 2 == 1 { upper } else { f64::midpoint(sorted[middle - 1], upper) })
 }
 
-/// The smallest value that at least `percent` of all values do not exceed (nearest rank); `None` of nothing.
+/// The smallest value that at least `percent` of all values do not exceed (nearest rank); `None` if there are none.
 pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, percent: f64) -> Option<f64> {
     let sorted = sorted(values);
     let rank = (percent / 100.0 * sorted.len() as f64).ceil().max(1.0) as usize;

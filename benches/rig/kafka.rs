@@ -20,7 +20,7 @@ pub(crate) const PARTITIONS: i32 = 12;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const LEADER_POLL: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(100);
-/// No record for so long: the rest does not come.
+/// After this time without a record, the rest is considered lost.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// On the last record of a part of a transaction that was too large to be published whole.
 const PART_HEADER: &str = "feed_tx_part";
@@ -50,6 +50,8 @@ pub(crate) struct Content {
 #[derive(Debug, Clone)]
 pub(crate) struct Kafka {
     pub(crate) brokers: String,
+    /// As the environment names it: a broker does not tell its version.
+    pub(crate) version: String,
     run: String,
 }
 
@@ -57,7 +59,8 @@ impl Kafka {
     pub(crate) fn find(run: &str) -> Outcome<Self> {
         let brokers =
             env::var("KAFKA_BROKERS").map_err(|_| "KAFKA_BROKERS is not set: eval \"$(scripts/services env)\"")?;
-        let kafka = Self { brokers, run: run.to_owned() };
+        let version = env::var("KAFKA_VERSION").unwrap_or_else(|_| "of unknown version".to_owned());
+        let kafka = Self { brokers, version, run: run.to_owned() };
         kafka.consumer(&[])?.fetch_metadata(None, ANSWER_LIMIT)?;
         Ok(kafka)
     }
@@ -102,7 +105,7 @@ impl Kafka {
         Ok(ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?)
     }
 
-    /// A consumer that sees what is committed and keeps nothing of where it stands.
+    /// A consumer that sees what is committed and commits no offsets.
     pub(crate) fn consumer(&self, settings: &[(&str, &str)]) -> Outcome<BaseConsumer> {
         let mut config = ClientConfig::new();
         config

@@ -1,8 +1,8 @@
-//! One transaction of very many rows: published whole, in bounded memory.
+//! One transaction of a million rows, which the relay must publish whole and in bounded memory.
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::dataset::Dataset;
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 const REST: Duration = Duration::from_millis(300);
 
 /// One run with the large transaction.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Large {
     pub(crate) rows: u64,
     pub(crate) seconds: f64,

@@ -1,20 +1,20 @@
-//! What the figures were measured on.
+//! The machine that the figures were measured on.
 
 use std::fs;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// More than this at the start, and somebody else is at work.
+/// Above this load at the start, other programs use the machine.
 const QUIET_LOAD_MAX: f64 = 0.5;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) kernel: String,
-    /// Processes that ran or wanted to, over the last minute before the rig.
-    pub(crate) load: f64,
+    /// The load average of the last minute before the rig started.
+    pub(crate) load: Option<f64>,
 }
 
 impl Machine {
@@ -25,12 +25,12 @@ impl Machine {
             cpu: cpu_model(&read("/proc/cpuinfo")).unwrap_or("unknown CPU").to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            load: load(&read("/proc/loadavg")).unwrap_or(f64::NAN),
+            load: load(&read("/proc/loadavg")),
         }
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.load <= QUIET_LOAD_MAX
+        self.load.is_some_and(|load| load <= QUIET_LOAD_MAX)
     }
 }
 
@@ -56,8 +56,8 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_quiet_until_somebody_else_works() {
+    fn a_machine_is_quiet_until_other_programs_use_it() {
         let machine = |load| Machine { load, ..Machine::ask() };
-        assert!(machine(0.2).is_quiet() && !machine(1.0).is_quiet() && !machine(f64::NAN).is_quiet());
+        assert!(machine(Some(0.2)).is_quiet() && !machine(Some(1.0)).is_quiet() && !machine(None).is_quiet());
     }
 }

@@ -1,4 +1,4 @@
-//! What the rig can be told.
+//! The rig's arguments.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ Environment (scripts/services env prints it):
   KAFKA_BROKERS       HOST:PORT,…
   PG_BIN              the folder of pg_recvlogical
   PG_SOCKET_DIR       the folder of PostgreSQL's Unix socket [default: the server is asked]
+  KAFKA_VERSION       named in the report
 
 Exit codes: 0 measured (whether or not the targets are met), 1 failed or something could not be measured, 2 wrong usage.";
 
@@ -24,13 +25,13 @@ pub(crate) struct Options {
     /// Rows per transaction: one backlog for each.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 1000], value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rows_per_transaction: Vec<u64>,
-    /// Measured runs of each contender; the median counts. One more run before them is discarded.
+    /// Measured runs of each contender; the median counts. The first run is not counted.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) runs: u16,
     /// What to measure [default: all of it].
     #[arg(long, value_delimiter = ',')]
     pub(crate) sections: Vec<Section>,
-    /// Only contenders whose names contain this text, beside pg_recvlogical. May be given again for more.
+    /// Measures pg_recvlogical and the contenders whose names contain this text. Can be repeated.
     #[arg(long = "contender", value_name = "TEXT")]
     pub(crate) contenders: Vec<String>,
     /// Rows of the one large transaction.
@@ -39,7 +40,7 @@ pub(crate) struct Options {
     /// Transactions per second of the latency's writers.
     #[arg(long, value_delimiter = ',', default_values_t = [200, 1000], value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) latency_rates: Vec<u32>,
-    /// How long latency is measured, after a warm-up of a quarter of it.
+    /// Seconds of each measurement of latency. A warm-up of a quarter of them comes before it.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) latency_seconds: u32,
     /// Measures Debezium too: Kafka Connect's worker, which Maven downloads once, and its connector for PostgreSQL.
@@ -48,6 +49,15 @@ pub(crate) struct Options {
     /// Where the figures of every run go [default: rig.json in the target folder].
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Where the plot goes [default: beside the figures].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Measures nothing, and shows a run from the file of its figures.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sections", "debezium", "json", "relay"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Writes this run into the checkout: the plot and the table of the README, and the reference that later runs are compared with.
+    #[arg(long)]
+    pub(crate) publish: bool,
     /// The change-feed command to measure [default: it is built, released].
     #[arg(long, value_name = "FILE")]
     pub(crate) relay: Option<PathBuf>,
@@ -85,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_but_debezium_is_measured_unless_told_otherwise() {
+    fn everything_but_debezium_is_measured_by_default() {
         let options = options(&[]);
         assert!(!options.debezium && options.wants(Section::Drain) && options.wants(Section::Start));
         assert_eq!((&options.rows_per_transaction[..], options.runs), (&[1, 10, 1000][..], 3));

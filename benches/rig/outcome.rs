@@ -1,4 +1,4 @@
-//! What can go wrong: the rig measures, and says why it could not.
+//! Errors: the rig passes them on and prints them; it never handles them by kind.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// An error and its causes in one line. A cause that repeats what stands before it is left out.
+/// Writes an error and its causes in one line, without causes that the text before them contains already.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -50,8 +50,8 @@ impl Postgres {
             return Err("the rig needs a server with wal_level=logical, and a superuser of it".into());
         }
         let (host, port) = (admin.get_host().to_owned(), admin.get_port());
-        let told = env::var("PG_SOCKET_DIR").ok().filter(|folder| !folder.is_empty());
-        let socket = told.or_else(|| first_folder(&sockets)).filter(|folder| has_socket(folder, port));
+        let given = env::var("PG_SOCKET_DIR").ok().filter(|folder| !folder.is_empty());
+        let socket = given.or_else(|| first_folder(&sockets)).filter(|folder| has_socket(folder, port));
         let password = uuid::Uuid::new_v4().simple().to_string();
         Ok(Self { admin, run: run.to_owned(), password, host, port, version, socket })
     }
@@ -82,7 +82,7 @@ impl Postgres {
         self.administer(&format!("drop database if exists {database} with (force)")).await
     }
 
-    /// The same for everybody: nothing is left to write back when a contender starts.
+    /// Leaves nothing to write back when a contender starts, so that all start alike.
     pub(crate) async fn checkpoint(&self) -> Outcome<()> {
         self.administer("checkpoint").await
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{ChildStderr, Command};
 use tokio::time::timeout_at;
@@ -15,9 +16,9 @@ use crate::outcome::Outcome;
 use crate::process::Process;
 use crate::usage::Usage;
 
-/// What it logs so that the rig sees its progress: less disturbing than to ask the servers.
+/// A log level at which the rig sees the relay's progress. Asking the servers would disturb the measurement more.
 pub(crate) const LOG_PROGRESS: &str = "info,change_feed::relay=debug";
-/// What it logs where nothing is to be seen.
+/// A log level for measurements that need no progress.
 pub(crate) const LOG_QUIET: &str = "info";
 const END_LIMIT: Duration = Duration::from_secs(15);
 /// The last lines of its log are shown when it fails.
@@ -30,13 +31,14 @@ pub(crate) enum To {
     Kafka(Delivery),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Delivery {
     Transactional,
     Idempotent,
 }
 
-/// How the table's rows are taken.
+/// What the relay makes of the table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// As an outbox: CloudEvents.
@@ -45,7 +47,7 @@ pub(crate) enum Shape {
     Rows,
 }
 
-/// What the relay is told.
+/// The relay's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) to: To,
@@ -62,7 +64,7 @@ impl Delivery {
 }
 
 impl Plan {
-    /// To Kafka, as the command does it unless told otherwise.
+    /// Publishes to Kafka with the command's defaults.
     pub(crate) fn to_kafka(delivery: Delivery, shape: Shape) -> Self {
         Self { to: To::Kafka(delivery), shape }
     }
@@ -154,25 +156,25 @@ pub(crate) struct Relay {
     pub(crate) started: Instant,
 }
 
-/// When a relay did what.
+/// The moments between which a run is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
-    /// It asked for the log.
+    /// The relay asked for the log.
     pub(crate) reading: Instant,
     /// The publisher had the last row, durably.
     pub(crate) published: Instant,
 }
 
-/// What a line of the log tells.
+/// What a line of the relay's log means to the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum LogLine {
     Reading,
     Resumed,
     Published(u64),
 }
 
 impl Relay {
-    /// Waits until so many rows are published.
+    /// Waits until this number of rows is published.
     pub(crate) async fn published(&mut self, rows: u64, limit: Duration) -> Outcome<Progress> {
         let deadline = (Instant::now() + limit).into();
         let (mut reading, mut resumed, mut count) = (None, None, 0);
@@ -184,10 +186,10 @@ impl Relay {
                 return Err(self.failure(&format!("it ended after {count} of {rows} rows")));
             };
             let now = Instant::now();
-            match told(&line) {
-                Some(Told::Reading) => reading = reading.or(Some(now)),
-                Some(Told::Resumed) => resumed = resumed.or(Some(now)),
-                Some(Told::Published(envelopes)) => count += envelopes,
+            match parse(&line) {
+                Some(LogLine::Reading) => reading = reading.or(Some(now)),
+                Some(LogLine::Resumed) => resumed = resumed.or(Some(now)),
+                Some(LogLine::Published(envelopes)) => count += envelopes,
                 None => self.remember(line),
             }
         }
@@ -198,7 +200,7 @@ impl Relay {
     /// Keeps reading its log, so that it never waits for a reader. Never ends, unless the relay does.
     pub(crate) async fn follow(&mut self) -> Outcome<()> {
         while let Some(line) = self.log.next_line().await? {
-            if told(&line).is_none() {
+            if parse(&line).is_none() {
                 self.remember(line);
             }
         }
@@ -226,17 +228,17 @@ impl Relay {
     }
 }
 
-/// Lines are `TIME LEVEL TARGET: MESSAGE NAME=VALUE …`.
-fn told(line: &str) -> Option<Told> {
+/// Reads a line `TIME LEVEL TARGET: MESSAGE NAME=VALUE …`.
+fn parse(line: &str) -> Option<LogLine> {
     let message = line.split_once("change_feed::")?.1;
     let message = message.split_once(": ")?.1;
-    if message.contains("is to be read") {
-        Some(Told::Reading)
+    if message.starts_with("streaming") {
+        Some(LogLine::Reading)
     } else if message.starts_with("resumed ") {
-        Some(Told::Resumed)
+        Some(LogLine::Resumed)
     } else if message.starts_with("published") {
         let count = message.split_once("envelopes=")?.1;
-        count.split_whitespace().next()?.parse().ok().map(Told::Published)
+        count.split_whitespace().next()?.parse().ok().map(LogLine::Published)
     } else {
         None
     }
@@ -247,22 +249,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_tells_when_it_reads_and_what_is_published() {
+    fn the_log_shows_when_the_relay_reads_and_what_it_has_published() {
         let reading =
             "2026-11-23T06:00:00Z  INFO change_feed::source: streaming; so much of the log is to be read feed=a";
         let published =
             "2026-11-23T06:00:00Z DEBUG change_feed::relay: published feed=a envelopes=2000 position=1l-0-0-1";
-        assert_eq!(told(reading), Some(Told::Reading));
-        assert_eq!(told(published), Some(Told::Published(2000)));
+        assert_eq!(parse(reading), Some(LogLine::Reading));
+        assert_eq!(parse(published), Some(LogLine::Published(2000)));
         let continued = "2026 DEBUG change_feed::relay: published, to be continued feed=a envelopes=7";
-        assert_eq!(told(continued), Some(Told::Published(7)));
-        assert_eq!(told("2026 INFO change_feed::relay: resumed feed=a epoch=1"), Some(Told::Resumed));
-        assert_eq!(told("2026 INFO change_feed::relay: elected feed=a"), None);
-        assert_eq!(told("something else"), None);
+        assert_eq!(parse(continued), Some(LogLine::Published(7)));
+        assert_eq!(parse("2026 INFO change_feed::relay: resumed feed=a epoch=1"), Some(LogLine::Resumed));
+        assert_eq!(parse("2026 INFO change_feed::relay: elected feed=a"), None);
+        assert_eq!(parse("something else"), None);
     }
 
     #[test]
-    fn a_plan_is_what_the_command_is_told() {
+    fn a_plan_becomes_arguments_of_the_command() {
         let plan = Plan::to_kafka(Delivery::Transactional, Shape::Rows);
         assert_eq!(plan.topic("f"), "f.public.events");
         assert_eq!(

@@ -24,13 +24,13 @@ pub(crate) struct Rig {
     pub(crate) recvlogical: Recvlogical,
     pub(crate) debezium: Option<Debezium>,
     pub(crate) json: PathBuf,
-    /// For files of this run alone.
+    /// A folder for the files of this run.
     scratch: PathBuf,
     missing: Mutex<Vec<String>>,
 }
 
 impl Rig {
-    /// Looks for the servers and the programs; makes nothing on the servers.
+    /// Finds the servers and the programs. Creates nothing on the servers.
     pub(crate) async fn find(options: Options) -> Outcome<Self> {
         let run = run_name();
         let target = target_folder()?;
@@ -48,35 +48,35 @@ impl Rig {
         Ok(Self { options, postgres, kafka, relay, recvlogical, debezium, json, scratch, missing })
     }
 
-    /// Notes something that could not be measured; the rest is.
+    /// Notes a measurement that failed. The others go on.
     pub(crate) fn miss(&self, what: &str, error: &Failure) {
         let words = format!("{what}: {}", chain(&**error as &dyn Error));
         eprintln!("rig: not measured: {words}");
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(words);
     }
 
-    /// Fails if something could not be measured.
+    /// Fails if a measurement failed.
     pub(crate) fn is_whole(&self) -> Outcome<()> {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if missing.is_empty() { Ok(()) } else { Err(format!("not measured: {}", missing.join("; ")).into()) }
     }
 
-    /// Removes what the run has made; says what it could not.
+    /// Removes what the run has created, and prints what it could not remove.
     pub(crate) async fn clean_up(&self) {
-        let told = |what: &str, answer: Outcome<()>| {
+        let report = |what: &str, answer: Outcome<()>| {
             if let Err(error) = answer {
                 eprintln!("rig: {what} of this run could not be removed: {}", chain(&*error as &dyn Error));
             }
         };
-        told("slots and databases", self.postgres.clean_up().await);
-        told("topics", self.kafka.clean_up().await);
+        report("slots and databases", self.postgres.clean_up().await);
+        report("topics", self.kafka.clean_up().await);
         if self.scratch.exists() {
-            told("files", std::fs::remove_dir_all(&self.scratch).map_err(Failure::from));
+            report("files", std::fs::remove_dir_all(&self.scratch).map_err(Failure::from));
         }
     }
 }
 
-/// Short, and unlike that of any other run of this day on this machine: it begins every name on the servers.
+/// The prefix of every name on the servers: short, and different from that of every other run of this day on this machine.
 fn run_name() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("rig{:x}", now.as_millis() & 0xfff_ffff)
@@ -85,6 +85,6 @@ fn run_name() -> String {
 /// The folder that cargo builds into: the rig itself is in `release` or `debug` there.
 fn target_folder() -> Outcome<PathBuf> {
     let program = env::current_exe()?;
-    let folder = program.ancestors().nth(2).ok_or("the rig stands in no folder")?;
+    let folder = program.ancestors().nth(2).ok_or("the rig's own folder is unknown")?;
     Ok(folder.to_owned())
 }

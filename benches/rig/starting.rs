@@ -1,9 +1,9 @@
-//! From the start of the process to the first record, which a `read_committed` consumer sees: a feed that has run before finds one
-//! row that was written meanwhile.
+//! From the start of the process until a `read_committed` consumer has the first record. The feed has run before; one row waits
+//! for it.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::draining::Topics;
@@ -15,15 +15,14 @@ use crate::rig::Rig;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One start.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Start {
-    #[serde(skip)]
+    #[serde(rename = "name")]
     pub(crate) delivery: Delivery,
-    pub(crate) name: &'static str,
     pub(crate) seconds: f64,
 }
 
-/// Starts each kind of relay, again and again.
+/// Measures the start of a relay of each delivery.
 pub(crate) async fn measure(rig: &Rig) -> Vec<Start> {
     let mut all = Vec::new();
     for delivery in [Delivery::Transactional, Delivery::Idempotent] {
@@ -57,7 +56,7 @@ async fn starts(rig: &Rig, delivery: Delivery) -> Outcome<Vec<Start>> {
         let seconds = arrival?.duration_since(started).as_secs_f64();
         if round > 0 {
             eprintln!("rig: the {} relay's first record after {seconds:.2} s", delivery.name());
-            starts.push(Start { delivery, name: delivery.name(), seconds });
+            starts.push(Start { delivery, seconds });
         }
     }
     topics.delete(rig).await?;

@@ -1,10 +1,10 @@
-//! The table: what was measured, beside its rival and its target.
+//! The table: each figure beside its rival's and its target.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What a number counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Unit {
     #[serde(rename = "rows/s")]
@@ -19,16 +19,22 @@ pub(crate) enum Unit {
     Seconds,
 }
 
-/// What is wanted.
+/// The figure that a line should have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
-    /// At least so many times the rival's figure.
+    /// At least this many times the rival's figure.
     Times(f64),
     /// No more than this, in the line's unit.
     AtMost(f64),
+    /// Less than the rival's figure.
+    BelowRival,
+    /// No target: the figure of another machine, to compare with.
+    Reference(f64),
+    /// No target.
+    Open,
 }
 
-/// The same of somebody else.
+/// The figure of another program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Rival {
     pub(crate) name: String,
@@ -46,7 +52,7 @@ pub(crate) struct Line {
     /// The value in relation to the rival's.
     pub(crate) ratio: Option<f64>,
     pub(crate) target: Target,
-    /// `None` where the rival was not measured.
+    /// `None` where there is no target, or the rival was not measured.
     pub(crate) met: Option<bool>,
 }
 
@@ -56,6 +62,8 @@ impl Line {
         let met = match target {
             Target::Times(times) => ratio.map(|ratio| ratio >= times),
             Target::AtMost(most) => Some(value <= most),
+            Target::BelowRival => ratio.map(|ratio| ratio < 1.0),
+            Target::Reference(_) | Target::Open => None,
         };
         Self { what: what.into(), unit, value, rival, ratio, target, met }
     }
@@ -66,6 +74,9 @@ impl fmt::Display for Target {
         match self {
             Self::Times(times) => write!(f, "≥ {times} times"),
             Self::AtMost(most) => write!(f, "≤ {most}"),
+            Self::BelowRival => f.write_str("< rival"),
+            Self::Reference(value) => write!(f, "{value} elsewhere"),
+            Self::Open => f.write_str("–"),
         }
     }
 }
@@ -76,12 +87,12 @@ impl Serialize for Target {
     }
 }
 
-/// The lines as a table.
+/// Writes the lines as a table.
 pub(crate) fn table(lines: &[Line]) -> String {
     markdown(["what", "measured", "rival", "ratio", "target", "met"], lines.iter().map(cells))
 }
 
-/// A table in Markdown, its columns even.
+/// Writes a table in Markdown with aligned columns.
 pub(crate) fn markdown<const N: usize>(head: [&str; N], body: impl IntoIterator<Item = [String; N]>) -> String {
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(body);
@@ -104,6 +115,7 @@ fn cells(line: &Line) -> [String; 6] {
     let met = match met {
         Some(true) => "yes",
         Some(false) => "NO",
+        None if matches!(target, Target::Reference(_) | Target::Open) => "–",
         None => "not measured",
     };
     [
@@ -116,7 +128,8 @@ fn cells(line: &Line) -> [String; 6] {
     ]
 }
 
-fn shown(value: f64, unit: Unit) -> String {
+/// Writes a figure with its unit.
+pub(crate) fn shown(value: f64, unit: Unit) -> String {
     match unit {
         Unit::RowsPerSecond => format!("{:.1}k rows/s", value / 1e3),
         Unit::Mebibytes => format!("{value:.0} MiB"),
@@ -143,14 +156,27 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_met_whatever_the_rival_does() {
+    fn a_limit_is_met_by_the_value_alone() {
         let line = |value, rival| Line::new("memory", Unit::Mebibytes, value, rival, Target::AtMost(64.0));
         assert_eq!((line(64.0, None).met, line(64.5, rival(900.0)).met), (Some(true), Some(false)));
         assert_eq!(line(64.0, rival(32.0)).ratio, Some(2.0));
     }
 
     #[test]
-    fn the_table_is_even_and_says_what_was_not_measured() {
+    fn a_figure_below_the_rivals_is_met_and_a_reference_demands_nothing() {
+        let line = |rival, target| Line::new("p99", Unit::Milliseconds, 20.0, rival, target);
+        assert_eq!(line(rival(24.0), Target::BelowRival).met, Some(true));
+        assert_eq!(line(rival(20.0), Target::BelowRival).met, Some(false));
+        assert_eq!(line(None, Target::BelowRival).met, None);
+        let reference = line(None, Target::Reference(18.0));
+        assert_eq!(
+            (reference.met, cells(&reference)[4].as_str(), cells(&reference)[5].as_str()),
+            (None, "18 elsewhere", "–")
+        );
+    }
+
+    #[test]
+    fn columns_are_aligned_and_a_missing_rival_is_named() {
         let lines = [
             Line::new("speed", Unit::RowsPerSecond, 54_321.0, rival(50_000.0), Target::Times(1.0)),
             Line::new("start of the process", Unit::Seconds, 0.5, None, Target::AtMost(1.0)),

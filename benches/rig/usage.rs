@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_stand_behind_the_name_whatever_it_holds() {
+    fn times_follow_the_name_even_if_it_has_brackets() {
         let stat = "42 (a b) c) S 1 42 42 0 -1 4194560 900 0 0 0 150 25 7 7 20 0 9 0 100 1 1";
         assert_eq!(cpu_seconds(stat), Some(1.75));
         assert_eq!(cpu_seconds("42 (cut) S 1 42"), None);

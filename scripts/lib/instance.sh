@@ -243,16 +243,17 @@ server_status() {
 
 # Exports for a shell. SERVICES_EXPORTED lets a later `up` in the same shell know its own work from servers of yours.
 instance_env() {
-    local DATABASE_URL ADMIN_DATABASE_URL KAFKA_BROKERS PG_BIN PG_SOCKET_DIR SERVICES_EXPORTED
+    local DATABASE_URL ADMIN_DATABASE_URL KAFKA_BROKERS KAFKA_VERSION='' PG_BIN PG_SOCKET_DIR SERVICES_EXPORTED
     DATABASE_URL=postgres://store:$store_password@127.0.0.1:$postgres_port/store
     ADMIN_DATABASE_URL=postgres://postgres:$admin_password@127.0.0.1:$postgres_port/postgres
     KAFKA_BROKERS=''
     ((!brokers)) || KAFKA_BROKERS=$(printf '127.0.0.1:%s,' "${kafka_ports[@]}")
     KAFKA_BROKERS=${KAFKA_BROKERS%,}
+    ((!brokers)) || KAFKA_VERSION=$(kafka_release)
     PG_BIN=$(postgres_client "$postgres_major")
     PG_SOCKET_DIR=$postgres_socket
     SERVICES_EXPORTED="$DATABASE_URL $KAFKA_BROKERS"
-    print_exports DATABASE_URL KAFKA_BROKERS ADMIN_DATABASE_URL PG_BIN PG_SOCKET_DIR SERVICES_EXPORTED
+    print_exports DATABASE_URL KAFKA_BROKERS KAFKA_VERSION ADMIN_DATABASE_URL PG_BIN PG_SOCKET_DIR SERVICES_EXPORTED
 }
 
 # Does the environment name servers that are not an instance's?

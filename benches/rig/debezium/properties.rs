@@ -1,4 +1,4 @@
-//! What worker and connector are told: the settings that made them fastest.
+//! The settings of worker and connector that made them fastest.
 
 use std::path::Path;
 

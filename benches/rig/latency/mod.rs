@@ -1,16 +1,17 @@
-//! From the commit to the consumer: single-row transactions at a fixed rate, and a `read_committed` consumer on the same
+//! From the commit to the consumer: writers commit single rows at a fixed rate, and a `read_committed` consumer runs on the same
 //! machine, so that one clock serves both.
 //!
-//! The rate does not wait for anybody (an *open loop*): a stall delays the answers to all that was due meanwhile, and all of them
-//! count. Latency is told from the moment at which the commit returned to its writer, and, less kindly, from the moment at which
-//! the transaction was due.
+//! The loop is *open*: the rate does not slow down for late answers. A stall delays every transaction that was due meanwhile, and
+//! each of them counts. Latency is measured from the moment at which the commit returned to its writer and, more strictly, from
+//! the moment at which the transaction was due.
 
 mod reader;
 mod writer;
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::time::sleep;
 
 pub(crate) use reader::Reader;
@@ -31,7 +32,7 @@ const FIRST_LIMIT: Duration = Duration::from_secs(60);
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 const ARRIVAL_POLL: Duration = Duration::from_millis(20);
 
-/// Who is measured.
+/// A program whose latency is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Relay(Delivery),
@@ -39,11 +40,10 @@ pub(crate) enum Subject {
 }
 
 /// One window of one subject at one rate.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
-    #[serde(skip)]
+    #[serde(rename = "name")]
     pub(crate) subject: Subject,
-    pub(crate) name: String,
     pub(crate) transactions_per_second: u32,
     /// From the return of the commit.
     pub(crate) p50_ms: f64,
@@ -61,12 +61,28 @@ impl Subject {
         }
         all
     }
+}
 
-    fn name(self) -> String {
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Relay(delivery) => format!("relay {}", delivery.name()),
-            Self::Debezium(mode) => format!("Debezium {mode}"),
+            Self::Relay(delivery) => write!(f, "relay {}", delivery.name()),
+            Self::Debezium(mode) => write!(f, "Debezium {mode}"),
         }
+    }
+}
+
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let subject = Self::all(true).into_iter().find(|subject| subject.to_string() == name);
+        subject.ok_or_else(|| de::Error::custom(format!("unknown subject {name:?}")))
     }
 }
 
@@ -74,12 +90,12 @@ impl Subject {
 pub(crate) async fn measure(rig: &Rig) -> Vec<Latency> {
     let mut all = Vec::new();
     for (index, subject) in Subject::all(rig.debezium.is_some()).into_iter().enumerate() {
-        if !rig.options.wants_contender(&subject.name()) {
+        if !rig.options.wants_contender(&subject.to_string()) {
             continue;
         }
         match measure_subject(rig, subject, index).await {
             Ok(latencies) => all.extend(latencies),
-            Err(error) => rig.miss(&format!("the latency of {}", subject.name()), &error),
+            Err(error) => rig.miss(&format!("the latency of {subject}"), &error),
         }
     }
     all
@@ -131,8 +147,8 @@ async fn at_all_rates(rig: &Rig, subject: Subject, dataset: &Dataset, topic: &st
         for _ in 0..rig.options.runs {
             let writes = writer.write(rate, seconds).await?;
             let latency = measured(subject, rate, &writes, &reader).await?;
-            let Latency { name, p50_ms, p99_ms, .. } = &latency;
-            eprintln!("rig: {name} at {rate} transactions/s: p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms");
+            let Latency { p50_ms, p99_ms, .. } = &latency;
+            eprintln!("rig: {subject} at {rate} transactions/s: p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms");
             latencies.push(latency);
         }
     }
@@ -160,7 +176,6 @@ async fn measured(subject: Subject, rate: u32, writes: &[Write], reader: &Reader
     let at = |values: &[f64], percent| percentile(values.iter().copied(), percent).unwrap_or(f64::NAN);
     Ok(Latency {
         subject,
-        name: subject.name(),
         transactions_per_second: rate,
         p50_ms: at(&returned, 50.0),
         p99_ms: at(&returned, 99.0),
@@ -169,7 +184,7 @@ async fn measured(subject: Subject, rate: u32, writes: &[Write], reader: &Reader
     })
 }
 
-/// Less than nothing where a record reached its consumer before the commit's answer reached the writer.
+/// Negative where a record reached its consumer before the commit's answer reached the writer.
 fn milliseconds_between(from: Instant, to: Instant) -> f64 {
     match to.checked_duration_since(from) {
         Some(later) => later.as_secs_f64() * 1e3,

@@ -16,7 +16,7 @@ use crate::outcome::Outcome;
 
 const POLL: Duration = Duration::from_millis(20);
 const WAIT_POLL: Duration = Duration::from_millis(5);
-/// The broker holds a request for records so long if there are none.
+/// How long the broker holds a request while there are no records.
 const FETCH_WAIT_MS: &str = "10";
 /// In the JSON of a row, before the key.
 const KEY_MEMBER: &[u8] = b"\"order_id\":\"";

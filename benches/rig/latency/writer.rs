@@ -48,7 +48,7 @@ pub(crate) struct Writer {
     next: usize,
 }
 
-/// What one connection writes: every so many rows one.
+/// The rows of one connection: each [`CONNECTIONS`]th of all.
 #[derive(Debug, Clone, Copy)]
 struct Share {
     /// The first row of all connections, and when it is due.
