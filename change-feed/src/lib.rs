@@ -1,16 +1,13 @@
-//! What committed in the database reaches Kafka: in order, exactly once.
+#![doc = include_str!("../README.md")]
 //!
-//! ```text
-//!  source ──changes──▶ router ──envelopes──▶ publisher
-//!    ▲                                           │ durable
-//!    └────────── acknowledge(checkpoint) ◀───────┘
-//! ```
+//! # Where to begin
 //!
 //! A [`Source`] captures what committed, a [`Router`] gives each change its topic and form, a
 //! [`Publisher`] delivers, and the relay moves parts from one to the other and acknowledges
 //! what is durable. The [`outbox`] is the write side: the table that events are appended to in the
 //! writer's own transaction, and the rules that the database keeps for it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[cfg(feature = "conformance")]

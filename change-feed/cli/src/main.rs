@@ -1,10 +1,6 @@
-//! The `change-feed` command: what committed in PostgreSQL reaches Kafka, in order and exactly once, without writing
-//! Rust.
+#![doc = include_str!("../README.md")]
 //!
-//! ```sh
-//! export DATABASE_URL=postgres://feed@db.internal/store KAFKA_BROKERS=kafka-1:9092,kafka-2:9092
-//! change-feed run --feed orders --outbox public.order_events --topic orders.events --create
-//! ```
+//! # How it works
 //!
 //! `arguments` is what a user may say, on the command line (`settings`) or in a file (`file`); `plan` is what it comes
 //! to, checked; `feed` runs it, and `ended` tells the shell.

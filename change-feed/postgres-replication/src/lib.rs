@@ -1,4 +1,6 @@
-//! PostgreSQL's streaming replication protocol, as far as logical decoding needs it.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! ```text
 //!  ConnectOptions ──connect──▶ ReplicationConnection ──start──▶ ReplicationStream ──next──▶ Frame
@@ -13,6 +15,8 @@
 //!
 //! The formats are those of *Frontend/Backend Protocol* in PostgreSQL's documentation, sections
 //! *Message Flow*, *Streaming Replication Protocol* and *SASL Authentication*; releases 14 to 18.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authentication;
 mod cancellation;
