@@ -149,7 +149,7 @@ impl ReplicationConnection {
         self.session.begin(&statement).await?;
         let limit = self.session.options().limits.answer;
         within(limit, "starting replication", Self::stream_begins(&mut self.session)).await?;
-        Ok(ReplicationStream::begin(self.session.into_parts(), after))
+        ReplicationStream::begin(self.session.into_parts(), after)
     }
 
     async fn stream_begins(session: &mut Session) -> Result<(), ReplicationError> {

@@ -29,8 +29,8 @@ pub struct XLogData {
     pub wal_start: Lsn,
     /// With logical decoding the same as the start.
     pub wal_end: Lsn,
-    /// The message, a slice of the buffer that the socket was read into: whoever keeps it keeps the buffer, so
-    /// copy what is to live long.
+    /// The message, a slice of a buffer with all messages that came with it, up to 256 KiB of them. A slice that is kept
+    /// keeps the buffer: copy what is to live long.
     pub data: Bytes,
 }
 
@@ -55,23 +55,44 @@ pub struct Keepalive {
     pub reply_requested: bool,
 }
 
-impl Frame {
-    /// Reads the body of a CopyData message of a walsender.
-    pub(super) fn read(mut body: Bytes) -> Result<Self, ReplicationError> {
+/// What a frame says before its payload.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Head {
+    Data { wal_start: Lsn, wal_end: Lsn },
+    Keepalive(Keepalive),
+}
+
+impl Head {
+    /// Reads the body of a CopyData message of a walsender; `None` if it is neither data nor a keepalive.
+    #[inline]
+    pub(super) fn read(mut body: &[u8]) -> Option<Self> {
         match body.first() {
             Some(b'w') if body.len() >= DATA_HEADER_BYTES => {
                 body.advance(1);
-                let (wal_start, wal_end) = (body.get_u64().into(), body.get_u64().into());
-                body.advance(8);
-                Ok(Self::Data(XLogData { wal_start, wal_end, data: body }))
+                Some(Self::Data { wal_start: body.get_u64().into(), wal_end: body.get_u64().into() })
             }
             Some(b'k') if body.len() == KEEPALIVE_BYTES => {
                 body.advance(1);
                 let wal_end = body.get_u64().into();
                 body.advance(8);
-                Ok(Self::Keepalive(Keepalive { wal_end, reply_requested: body.get_u8() != 0 }))
+                Some(Self::Keepalive(Keepalive { wal_end, reply_requested: body.get_u8() != 0 }))
             }
-            _ => Err(ReplicationError::protocol("a frame of the stream that is neither data nor a keepalive")),
+            _ => None,
+        }
+    }
+}
+
+impl Frame {
+    /// Reads the body of a CopyData message of a walsender.
+    #[inline]
+    pub(super) fn read(mut body: Bytes) -> Result<Self, ReplicationError> {
+        match Head::read(&body) {
+            Some(Head::Data { wal_start, wal_end }) => {
+                body.advance(DATA_HEADER_BYTES);
+                Ok(Self::Data(XLogData { wal_start, wal_end, data: body }))
+            }
+            Some(Head::Keepalive(keepalive)) => Ok(Self::Keepalive(keepalive)),
+            None => Err(ReplicationError::protocol("a frame of the stream that is neither data nor a keepalive")),
         }
     }
 }

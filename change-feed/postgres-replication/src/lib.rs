@@ -5,13 +5,13 @@
 //! ```text
 //!  ConnectOptions ──connect──▶ ReplicationConnection ──start──▶ ReplicationStream ──next──▶ Frame
 //!   URL, limits                 slots, queries                   ▲       │ Confirmer::confirm
-//!                                                                └ feedback (a task of its own) ──▶ server
+//!                                                                └ feedback ──▶ server
 //! ```
 //!
 //! A [`ReplicationConnection`] makes, drops and starts slots and answers plain queries. Once started
-//! it is a [`ReplicationStream`]: frames come as slices of the buffer that the socket was read into, and
-//! what the caller has made durable goes back to the server from a task of its own, also while nobody
-//! takes frames. Nothing is read ahead of the caller but that one buffer.
+//! it is a [`ReplicationStream`]: a thread of its own reads the connection, and frames come as slices of what it read. What
+//! the caller has made durable goes back to the server from the same thread, also while nobody takes frames.
+//! How far the thread reads ahead is bounded. Why it is a thread, `reader.rs` says.
 //!
 //! The formats are those of *Frontend/Backend Protocol* in PostgreSQL's documentation, sections
 //! *Message Flow*, *Streaming Replication Protocol* and *SASL Authentication*; releases 14 to 18.
@@ -25,13 +25,15 @@ mod environment;
 mod error;
 mod feedback;
 mod frame;
+mod inbox;
 mod incoming;
 mod lsn;
 mod options;
+mod pace;
 mod password;
-mod pauses;
 pub mod pgoutput;
 mod quoting;
+mod reader;
 mod rows;
 mod server_error;
 mod session;
@@ -43,9 +45,8 @@ mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_mode;
+mod transport;
 mod url;
-#[cfg(target_os = "linux")]
-mod window;
 
 pub use connection::{ReplicationConnection, System};
 pub use error::ReplicationError;

@@ -1,24 +1,19 @@
 //! How long a server has said nothing.
 
-use std::future::Future as _;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use tokio::time::{Instant, Sleep};
+use std::time::{Duration, Instant};
 
 // So many periods make the limit: the first may have begun with a sign of life.
 const PERIODS: u32 = 5;
 const ASK_AFTER: u32 = 2;
 const LOST_AFTER: u32 = 4;
 
-/// Watches a server that should be heard of regularly, without looking at the clock each time that it is.
+/// Watches a server that should be heard of regularly.
 ///
-/// Only time that somebody waits counts: what came while nobody read can't be told from silence.
+/// Periods are counted, not time: a process that stood still for an hour finds that one period has passed.
 #[derive(Debug)]
 pub(super) struct Silence {
-    timer: Pin<Box<Sleep>>,
     period: Duration,
+    period_ends: Instant,
     was_heard: bool,
     silent_periods: u32,
 }
@@ -33,78 +28,81 @@ pub(super) enum Concern {
 }
 
 impl Silence {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration, now: Instant) -> Self {
         let period = limit / PERIODS;
-        let timer = Box::pin(tokio::time::sleep(period));
-        Self { timer, period, was_heard: false, silent_periods: 0 }
+        Self { period, period_ends: now + period, was_heard: false, silent_periods: 0 }
     }
 
-    #[inline]
+    /// The server was heard of; or nobody listens, since what was read waits to be taken.
     pub(super) fn heard(&mut self) {
         self.was_heard = true;
     }
 
-    /// Waits until there is reason for concern.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Concern> {
-        loop {
-            std::task::ready!(self.timer.as_mut().poll(context));
-            self.timer.as_mut().reset(Instant::now() + self.period);
-            self.silent_periods = if self.was_heard { 0 } else { self.silent_periods + 1 };
-            self.was_heard = false;
-            match self.silent_periods {
-                ASK_AFTER => return Poll::Ready(Concern::Ask),
-                LOST_AFTER.. => return Poll::Ready(Concern::Lost),
-                _ => {}
-            }
+    /// When to look next.
+    pub(super) fn period_ends(&self) -> Instant {
+        self.period_ends
+    }
+
+    /// Looks whether there is reason for concern.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Concern> {
+        if now < self.period_ends {
+            return None;
+        }
+        self.period_ends = now + self.period;
+        self.silent_periods = if self.was_heard { 0 } else { self.silent_periods + 1 };
+        self.was_heard = false;
+        match self.silent_periods {
+            ASK_AFTER => Some(Concern::Ask),
+            LOST_AFTER.. => Some(Concern::Lost),
+            _ => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(5);
+    const STEP: Duration = Duration::from_millis(10);
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_server_is_asked_and_then_lost_within_the_limit() {
-        let mut silence = Silence::new(LIMIT);
-        let began = Instant::now();
-        assert_eq!(poll_fn(|context| silence.poll(context)).await, Concern::Ask);
-        assert_eq!(poll_fn(|context| silence.poll(context)).await, Concern::Lost);
-        assert!(began.elapsed() <= LIMIT, "{:?}", began.elapsed());
+    /// Looks until there is concern. How long that took.
+    fn concern(silence: &mut Silence, now: &mut Instant) -> (Concern, Duration) {
+        let began = *now;
+        loop {
+            *now += STEP;
+            if let Some(concern) = silence.look(*now) {
+                return (concern, *now - began);
+            }
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_sign_of_life_begins_the_count_anew() {
-        let mut silence = Silence::new(LIMIT);
+    #[test]
+    fn a_silent_server_is_asked_and_then_lost_within_the_limit() {
+        let mut now = Instant::now();
+        let mut silence = Silence::new(LIMIT, now);
+        let (asked, asked_after) = concern(&mut silence, &mut now);
+        let (lost, lost_after) = concern(&mut silence, &mut now);
+        assert_eq!((asked, lost), (Concern::Ask, Concern::Lost));
+        assert!(asked_after + lost_after <= LIMIT, "{asked_after:?} {lost_after:?}");
+    }
+
+    #[test]
+    fn a_sign_of_life_begins_the_count_anew() {
+        let mut now = Instant::now();
+        let mut silence = Silence::new(LIMIT, now);
         for _ in 0..10 {
-            assert_eq!(poll_fn(|context| silence.poll(context)).await, Concern::Ask);
+            assert_eq!(concern(&mut silence, &mut now).0, Concern::Ask);
             silence.heard();
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_that_is_given_up_goes_on_where_it_was() {
-        let mut silence = Silence::new(LIMIT);
-        let began = Instant::now();
-        let mut concerns = Vec::new();
-        while concerns.len() < 2 {
-            let wait = tokio::time::timeout(Duration::from_millis(10), poll_fn(|context| silence.poll(context)));
-            concerns.extend(wait.await.ok());
-        }
-        assert_eq!(concerns, [Concern::Ask, Concern::Lost]);
-        assert!(began.elapsed() <= LIMIT, "{:?}", began.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn time_that_nobody_waits_counts_little() {
-        let mut silence = Silence::new(LIMIT);
-        tokio::time::advance(10 * LIMIT).await;
-        let back = Instant::now();
-        assert_eq!(poll_fn(|context| silence.poll(context)).await, Concern::Ask);
-        assert!(back.elapsed() > Duration::ZERO);
+    #[test]
+    fn time_that_the_process_stood_still_counts_little() {
+        let mut now = Instant::now();
+        let mut silence = Silence::new(LIMIT, now);
+        now += 10 * LIMIT;
+        assert_eq!(silence.look(now), None);
+        assert_eq!(concern(&mut silence, &mut now).0, Concern::Ask);
     }
 }

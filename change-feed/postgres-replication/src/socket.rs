@@ -8,22 +8,20 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
 use crate::error::ReplicationError;
 use crate::options::{ConnectOptions, Host};
-use crate::pauses::Pause;
-use crate::tcp::Tcp;
+use crate::tcp;
 #[cfg(feature = "tls")]
-use crate::tls;
-#[cfg(feature = "tls")]
-use crate::tls::TlsStream;
+use crate::tls::{self, TlsStream};
 
 /// The way to the server.
 pub(super) enum Socket {
     /// Over the network, unprotected.
-    Tcp(Tcp),
+    Tcp(TcpStream),
     /// On this machine.
     #[cfg(unix)]
     Unix(UnixStream),
@@ -47,11 +45,11 @@ impl Socket {
             Host::Socket(_) => Err(ReplicationError::unusable("there are no Unix sockets on this system")),
             Host::Network(name, address) => {
                 let stream = match address {
-                    Some(address) => Tcp::connect([SocketAddr::new(*address, options.port)], name).await?,
+                    Some(address) => tcp::connect([SocketAddr::new(*address, options.port)], name).await?,
                     None => {
                         let found = tokio::net::lookup_host((name.as_str(), options.port)).await;
                         let what = || format!("looking up the host {name} failed");
-                        Tcp::connect(found.map_err(|error| ReplicationError::lost(what(), error))?, name).await?
+                        tcp::connect(found.map_err(|error| ReplicationError::lost(what(), error))?, name).await?
                     }
                 };
                 match with_tls {
@@ -67,18 +65,6 @@ impl Socket {
         !matches!(self, Self::Tcp(_))
     }
 
-    /// How a busy stream pauses before a read. Much can wait in a connection over the network; a Unix socket holds a hundred
-    /// small messages, and a longer pause would be the server's as well.
-    pub(super) fn pause(&self) -> Pause {
-        match self {
-            Self::Tcp(_) => Pause::Millisecond,
-            #[cfg(unix)]
-            Self::Unix(_) => Pause::Moment,
-            #[cfg(feature = "tls")]
-            Self::Tls(_) => Pause::Millisecond,
-        }
-    }
-
     /// The hash of the server's certificate that a password exchange is bound to (RFC 5929, tls-server-end-point).
     pub(super) fn certificate_hash(&self) -> Option<Vec<u8>> {
         match self {
@@ -90,7 +76,7 @@ impl Socket {
 
     /// Asks for TLS as *SSL Session Encryption* in *Message Flow* says. The answer is read as one byte and no more: what
     /// somebody may have put after it in the clear never passes for the server's.
-    async fn encrypt(mut stream: Tcp, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
+    async fn encrypt(mut stream: TcpStream, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
         if !cfg!(feature = "tls") {
             return Err(ReplicationError::tls("this program is built without the feature `tls`"));
         }
@@ -108,12 +94,12 @@ impl Socket {
     }
 
     #[cfg(feature = "tls")]
-    async fn handshake(stream: Tcp, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
+    async fn handshake(stream: TcpStream, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
         tls::handshake(stream, host, &options.tls).await.map(|stream| Self::Tls(Box::new(stream)))
     }
 
     #[cfg(not(feature = "tls"))]
-    async fn handshake(_: Tcp, _: &str, _: &ConnectOptions) -> Result<Self, ReplicationError> {
+    async fn handshake(_: TcpStream, _: &str, _: &ConnectOptions) -> Result<Self, ReplicationError> {
         Err(ReplicationError::tls("this program is built without the feature `tls`"))
     }
 }

@@ -1,30 +1,25 @@
 //! The stream of a replication slot.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::backend::{
     COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, ERROR_RESPONSE_TAG, Message, NOTICE_RESPONSE_TAG,
-    PARAMETER_STATUS_TAG, READY_FOR_QUERY_TAG,
+    PARAMETER_STATUS_TAG,
 };
-use postgres_protocol::message::frontend;
-use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 
+use crate::lsn::Lsn;
 use crate::cancellation::Canceller;
 use crate::error::ReplicationError;
 use crate::feedback::{Confirmer, Feedback};
 use crate::frame::Frame;
-use crate::incoming::Incoming;
-use crate::lsn::Lsn;
-use crate::pauses::Pauses;
+use crate::inbox::split_message;
 use crate::quoting::{literal, publication_names, slot_name};
+use crate::reader::{self, Chunks, ReaderLimits};
 use crate::server_error::ServerError;
 use crate::session::{SessionParts, within};
-use crate::silence::{Concern, Silence};
-use crate::socket::Socket;
+use crate::transport::Transport;
 
 /// The server ends a stream between two transactions. One that takes longer to send than this is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -77,44 +72,48 @@ impl StartOptions {
 
 /// The stream of a replication slot.
 ///
-/// - **Bounds**: what the socket gave in one read, up to 256 KiB, or one frame if that is larger. Nothing is read while
-///   nobody takes frames; the server waits.
-/// - **Feedback** goes out regularly from a task of its own, at once when the server asks for it, also while nobody takes
-///   frames. It needs a thread of the runtime that isn't blocked.
-/// - **Silence**: while somebody waits, a server that says nothing for half of
+/// A thread of its own reads the connection.
+///
+/// - **Bounds**: 768 KiB are read ahead of the caller, or one frame if that is larger. Nothing more is read while nobody takes
+///   frames; the server waits.
+/// - **Feedback** goes out regularly, at once when the server asks for it, also while nobody takes frames and while the
+///   runtime is blocked.
+/// - **Silence**: while there is room to read, a server that says nothing for half of
 ///   [`idle_limit`](super::ConnectOptions::idle_limit) is asked for a sign of life, and one that gives none is an error.
-/// - **Pauses**: a stream that gives more than 16 MB/s is read a millisecond later, or a tenth of that over a Unix socket, so
-///   that one wake-up of both sides serves many messages. The tenth is slept by the thread of the runtime.
+/// - **Pauses**: a stream that gives more than 4 MB/s is read every half of a millisecond, or every tenth over a Unix socket,
+///   so that one wake-up serves many messages. What comes more slowly is read at once.
 /// - **Cancellation**: dropping the future of [`next`](Self::next) loses nothing.
-/// - Dropping the stream ends the connection; the server gives the slot free when it notices. [`close`](Self::close) waits
-///   for that.
+/// - Dropping the stream ends the thread and the connection; the server gives the slot free when it notices.
+///   [`close`](Self::close) waits for that.
 pub struct ReplicationStream {
-    incoming: Incoming<ReadHalf<Socket>>,
-    feedback: Feedback<WriteHalf<Socket>>,
-    silence: Silence,
-    pauses: Pauses,
+    chunks: Chunks,
+    /// Frames that are here.
+    chunk: Bytes,
+    confirmer: Confirmer,
     canceller: Canceller,
-    idle_limit: Duration,
     answer_limit: Duration,
     has_ended: bool,
 }
 
 impl ReplicationStream {
-    pub(super) fn begin(parts: SessionParts, start: Lsn) -> Self {
-        let limits = parts.options.limits;
-        let pauses = Pauses::new(parts.wire.incoming.get_ref().pause(), Instant::now());
-        let (incoming, writer) = parts.wire.incoming.split(tokio::io::split);
-        let interval = parts.options.effective_feedback_interval();
-        Self {
-            incoming,
-            feedback: Feedback::begin(writer, start, interval, limits.wal_sender_timeout),
-            silence: Silence::new(limits.idle),
-            pauses,
+    pub(super) fn begin(parts: SessionParts, start: Lsn) -> Result<Self, ReplicationError> {
+        let limits = ReaderLimits {
+            idle: parts.options.limits.idle,
+            feedback_interval: parts.options.effective_feedback_interval(),
+            write: parts.options.limits.wal_sender_timeout,
+        };
+        let (socket, come) = parts.wire.incoming.into_parts();
+        let transport = Transport::from_runtime(socket)
+            .map_err(|error| ReplicationError::lost("the runtime doesn't give the connection away", error))?;
+        let feedback = Feedback::new(start);
+        Ok(Self {
+            confirmer: feedback.confirmer(),
+            chunks: reader::spawn(transport, &come, feedback, limits)?,
+            chunk: Bytes::new(),
             canceller: parts.canceller,
-            idle_limit: limits.idle,
-            answer_limit: limits.answer,
+            answer_limit: parts.options.limits.answer,
             has_ended: false,
-        }
+        })
     }
 
     /// Waits for the next frame.
@@ -128,11 +127,15 @@ impl ReplicationStream {
             if let Some(frame) = self.next_buffered()? {
                 return Ok(frame);
             }
-            self.fill().await?;
+            if self.has_ended {
+                return Err(over());
+            }
+            let chunk = self.chunks.next().await;
+            self.begin_chunk(chunk)?;
         }
     }
 
-    /// The next frame if it is here already: no waiting, no system call.
+    /// The next frame if it is here already: no waiting.
     ///
     /// # Errors
     ///
@@ -140,38 +143,21 @@ impl ReplicationStream {
     #[inline]
     pub fn next_buffered(&mut self) -> Result<Option<Frame>, ReplicationError> {
         loop {
-            match self.incoming.take() {
-                Ok(Some((COPY_DATA_TAG, body))) => return self.frame(body).map(Some),
-                Ok(Some((NOTICE_RESPONSE_TAG | PARAMETER_STATUS_TAG, _))) => {}
-                Ok(Some((tag, body))) => return Err(self.ended(tag, body)),
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    self.has_ended = true;
-                    return Err(error);
-                }
+            match split_message(&mut self.chunk) {
+                Some((COPY_DATA_TAG, body)) => return self.frame(body).map(Some),
+                Some((NOTICE_RESPONSE_TAG | PARAMETER_STATUS_TAG, _)) => {}
+                Some((tag, body)) => return Err(self.ended(tag, body)),
+                None => match self.chunks.next_queued() {
+                    Some(chunk) => self.begin_chunk(Some(chunk))?,
+                    None => return Ok(None),
+                },
             }
         }
     }
 
-    /// Reads once more without waiting, if the last read was so large that more may be there. Whether something was.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`next`](Self::next).
-    pub async fn read_on(&mut self) -> Result<bool, ReplicationError> {
-        if self.has_ended || !self.pauses.was_large() {
-            return Ok(false);
-        }
-        poll_fn(|context| match self.poll_read(context) {
-            Poll::Ready(read) => Poll::Ready(read.map(|()| true)),
-            Poll::Pending => Poll::Ready(Ok(false)),
-        })
-        .await
-    }
-
     /// The handle by which what is durable is confirmed.
     pub fn confirmer(&self) -> Confirmer {
-        self.feedback.confirmer()
+        self.confirmer.clone()
     }
 
     /// Ends the stream and the connection. When this returns without an error, the server has heard the last
@@ -185,79 +171,33 @@ impl ReplicationStream {
     ///
     /// [`Transient`](ReplicationError::Transient) if the connection is lost: the slot is free when the server notices.
     pub async fn close(self) -> Result<(), ReplicationError> {
-        let Self { mut incoming, feedback, canceller, answer_limit, has_ended, .. } = self;
+        let Self { mut chunks, canceller, answer_limit, has_ended, .. } = self;
         if has_ended {
             return Ok(());
         }
         within(answer_limit, "ending the stream", async {
-            let lost = |error| ReplicationError::lost("the last confirmation could not be sent", error);
-            let mut writer = feedback.finish().await.map_err(lost)?;
-            let mut drain = std::pin::pin!(drain(&mut incoming));
+            chunks.finish();
+            let mut drain = std::pin::pin!(drain(&mut chunks));
             match tokio::time::timeout(PATIENCE, &mut drain).await {
-                Ok(drained) => drained?,
+                Ok(drained) => drained,
                 Err(_) => {
                     canceller.cancel().await;
-                    drain.await?;
+                    drain.await
                 }
             }
-            let mut goodbye = BytesMut::new();
-            frontend::terminate(&mut goodbye);
-            // The slot is free already.
-            let _ = writer.write_all(&goodbye).await.and(writer.shutdown().await);
-            Ok(())
         })
         .await
     }
 
     #[inline]
     fn frame(&mut self, body: Bytes) -> Result<Frame, ReplicationError> {
-        let frame = Frame::read(body).inspect_err(|_| self.has_ended = true)?;
-        match &frame {
-            Frame::Data(data) => self.feedback.received(data.wal_end),
-            Frame::Keepalive(keepalive) => {
-                self.feedback.received(keepalive.wal_end);
-                if keepalive.reply_requested {
-                    self.feedback.is_due();
-                }
-            }
-        }
-        Ok(frame)
+        Frame::read(body).inspect_err(|_| self.has_ended = true)
     }
 
-    /// Reads once, and watches over the silence meanwhile.
-    async fn fill(&mut self) -> Result<(), ReplicationError> {
-        if self.has_ended {
-            return Err(ReplicationError::Transient { what: "the stream has ended".into(), source: None });
-        }
-        self.pauses.wait().await;
-        poll_fn(|context| {
-            if let Poll::Ready(read) = self.poll_read(context) {
-                return Poll::Ready(read);
-            }
-            loop {
-                match std::task::ready!(self.silence.poll(context)) {
-                    Concern::Ask => self.feedback.ask(),
-                    Concern::Lost => {
-                        let what = "waiting for a sign of life from the server";
-                        return Poll::Ready(Err(ReplicationError::timed_out(what, self.idle_limit)));
-                    }
-                }
-            }
-        })
-        .await
-        .inspect_err(|_| self.has_ended = true)
-    }
-
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReplicationError>> {
-        let before = self.incoming.len();
-        self.incoming.poll_fill(context).map(|read| {
-            self.silence.heard();
-            self.pauses.read(self.incoming.len().saturating_sub(before), Instant::now());
-            read.map_err(|error| {
-                self.has_ended = true;
-                ReplicationError::lost("the stream broke", error)
-            })
-        })
+    fn begin_chunk(&mut self, chunk: Option<Result<Bytes, ReplicationError>>) -> Result<(), ReplicationError> {
+        let chunk = chunk.unwrap_or_else(|| Err(over()));
+        self.chunk = chunk.inspect_err(|_| self.has_ended = true)?;
+        Ok(())
     }
 
     /// Why there are no more frames.
@@ -275,21 +215,24 @@ impl ReplicationStream {
     }
 }
 
-/// Reads on until the server is ready for another command, or has closed the connection.
-async fn drain(incoming: &mut Incoming<ReadHalf<Socket>>) -> Result<(), ReplicationError> {
-    loop {
-        match incoming.take()? {
-            Some((READY_FOR_QUERY_TAG, _)) => return Ok(()),
-            Some((ERROR_RESPONSE_TAG, body)) => {
+fn over() -> ReplicationError {
+    ReplicationError::Transient { what: "the stream has ended".into(), source: None }
+}
+
+/// Reads on until the server is ready for another command and the thread has said goodbye.
+async fn drain(chunks: &mut Chunks) -> Result<(), ReplicationError> {
+    while let Some(chunk) = chunks.next().await {
+        let mut chunk = chunk?;
+        while let Some((tag, body)) = split_message(&mut chunk) {
+            if tag == ERROR_RESPONSE_TAG {
                 let error = error_in(body);
                 if error.sqlstate() != Some(QUERY_CANCELED) {
                     return Err(error);
                 }
             }
-            Some(_) => {}
-            None => incoming.fill().await?,
         }
     }
+    Ok(())
 }
 
 fn error_in(body: Bytes) -> ReplicationError {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ring::digest;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,16 +16,19 @@ use tokio_rustls::rustls::{
 };
 
 use crate::error::ReplicationError;
-use crate::tcp::Tcp;
 use crate::tls_mode::{SslMode, TlsOptions};
 
-pub(super) type TlsStream = tokio_rustls::client::TlsStream<Tcp>;
+pub(super) type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
 
 /// `sslrootcert=system`: the authorities that browsers trust.
 const WELL_KNOWN_AUTHORITIES: &str = "system";
 
 /// Encrypts, and verifies the server as far as `sslmode` demands.
-pub(super) async fn handshake(stream: Tcp, host: &str, options: &TlsOptions) -> Result<TlsStream, ReplicationError> {
+pub(super) async fn handshake(
+    stream: TcpStream,
+    host: &str,
+    options: &TlsOptions,
+) -> Result<TlsStream, ReplicationError> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|error| failed("the host's name is none that a certificate can have", error))?;
     let configuration = configuration(options)?;

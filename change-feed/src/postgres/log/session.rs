@@ -93,10 +93,6 @@ impl Streaming {
             if let Some(oid) = self.gather()? {
                 return Ok(Given::NeedsKey(oid));
             }
-            // What a run costs is shared by what is in it: one read alone may be a small part of a run.
-            if !self.assembler.is_full() && self.stream.read_on().await.map_err(judge)? {
-                continue;
-            }
             let now = Instant::now();
             if let Some(changes) = self.assembler.take().or_else(|| self.assembler.move_on(now)) {
                 return Ok(Given::Changes(changes));
