@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::fault::CaptureFault;
+use super::keeping::Keeping;
 use crate::feed::change::{EventId, EventRecord};
 use postgres_replication::pgoutput::LogicalMessage;
 
@@ -46,11 +46,11 @@ impl LogicalMessages {
         *self.prefix == *message.prefix
     }
 
-    /// The event that a message is. Its payload stays in `frame`, of which the message is a part.
+    /// The event that a message is.
     pub(super) fn event(
         &self,
         message: &LogicalMessage<'_>,
-        frame: &Bytes,
+        keeping: &mut Keeping<'_>,
         committed_at: DateTime<Utc>,
     ) -> Result<EventRecord, CaptureFault> {
         let fault = |what: String| CaptureFault::Message { lsn: message.lsn, prefix: self.prefix.to_string(), what };
@@ -64,7 +64,7 @@ impl LogicalMessages {
             key: Arc::from(said.key),
             version: said.version,
             event_type: Arc::from(said.event_type),
-            payload: frame.slice_ref(said.payload.get().as_bytes()),
+            payload: keeping.keep(said.payload.get().as_bytes()),
             occurred_at: said.occurred_at.unwrap_or(committed_at),
             traceparent: said.traceparent.map(Arc::from),
         })

@@ -67,6 +67,7 @@ pub(crate) mod catalog_key;
 pub(crate) mod clean_up;
 pub(crate) mod facts;
 pub(crate) mod fault;
+mod keeping;
 pub(crate) mod logical_messages;
 pub(crate) mod named_outbox;
 pub(crate) mod outbox_rows;

@@ -3,11 +3,11 @@
 use std::str;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::fault::CaptureFault;
+use super::keeping::Keeping;
 use super::timestamptz;
 use crate::feed::change::{EventId, EventRecord};
 use crate::outbox::event_types::EventTypes;
@@ -86,8 +86,8 @@ impl OutboxRows {
         Ok(Self { name: name.into(), fields, types: EventTypes::of(outbox) })
     }
 
-    /// The event that a row is. Its payload stays in `frame`, of which the row is a part.
-    pub(super) fn event(&mut self, row: Tuple<'_>, frame: &Bytes, commit: Lsn) -> Result<EventRecord, CaptureFault> {
+    /// The event that a row is.
+    pub(super) fn event(&mut self, row: Tuple<'_>, keeping: &mut Keeping<'_>, commit: Lsn) -> Result<EventRecord, CaptureFault> {
         let values = self.values(row);
         let Self { name, types, .. } = self;
         let fault = |field: Field| CaptureFault::Event { outbox: name.to_string(), column: field.name(), commit };
@@ -108,7 +108,7 @@ impl OutboxRows {
             key: Arc::from(key),
             version,
             event_type: types.get(event_type),
-            payload: frame.slice_ref(payload),
+            payload: keeping.keep(payload),
             occurred_at,
             traceparent: traceparent.map(Arc::from),
         })

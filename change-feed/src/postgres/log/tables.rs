@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::captures::{Captures, TableName};
 use super::catalog_key::CatalogKey;
 use super::fault::CaptureFault;
+use super::keeping::Keeping;
 use super::outbox_rows::OutboxRows;
 use crate::feed::row::{Cell, Row};
 use crate::feed::row_change::BeforeImage;
@@ -112,18 +111,18 @@ impl TableRows {
         Ok(Self { table: Arc::new(table) })
     }
 
-    pub(super) fn row(&self, tuple: Tuple<'_>, frame: &Bytes) -> Result<Row, CaptureFault> {
+    pub(super) fn row(&self, tuple: Tuple<'_>, keeping: &mut Keeping<'_>) -> Result<Row, CaptureFault> {
         if tuple.len() != self.table.columns().len() {
             return Err(CaptureFault::Order("a row that has not the columns of its table"));
         }
         let fault = |source| CaptureFault::Row { table: self.table.qualified_name().to_owned(), source };
-        Row::from_tuple_data(frame.slice_ref(tuple.as_bytes())).map_err(fault)
+        Row::from_tuple_data(keeping.keep(tuple.as_bytes())).map_err(fault)
     }
 
-    pub(super) fn before(&self, old: OldTuple<'_>, frame: &Bytes) -> Result<BeforeImage, CaptureFault> {
+    pub(super) fn before(&self, old: OldTuple<'_>, keeping: &mut Keeping<'_>) -> Result<BeforeImage, CaptureFault> {
         match old {
-            OldTuple::Key(tuple) => Ok(BeforeImage::Key(self.row(tuple, frame)?)),
-            OldTuple::Row(tuple) => Ok(BeforeImage::Full(self.row(tuple, frame)?)),
+            OldTuple::Key(tuple) => Ok(BeforeImage::Key(self.row(tuple, keeping)?)),
+            OldTuple::Row(tuple) => Ok(BeforeImage::Full(self.row(tuple, keeping)?)),
         }
     }
 
@@ -132,9 +131,9 @@ impl TableRows {
         &self,
         new: Tuple<'_>,
         before: Option<&BeforeImage>,
-        frame: &Bytes,
+        keeping: &mut Keeping<'_>,
     ) -> Result<Row, CaptureFault> {
-        let after = self.row(new, frame)?;
+        let after = self.row(new, keeping)?;
         let Some(before) = before else {
             return Ok(after);
         };

@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
 use super::captures::{Captures, TableName};
 use super::catalog_key::CatalogKey;
 use super::fault::CaptureFault;
+use super::keeping::Keeping;
 use super::logical_messages::LogicalMessages;
 use super::place::{Place, checksum};
 use super::tables::{Learned, Shown, Tables};
@@ -93,6 +94,8 @@ pub(super) struct Assembler {
     /// When the position may move again without a change.
     idle_from: Instant,
     open: Option<Open>,
+    /// For what is kept of the frames.
+    room: BytesMut,
 }
 
 /// A transaction of which the end has not come.
@@ -130,6 +133,7 @@ impl Assembler {
             reached: start.place.lsn,
             idle_from: now,
             open: None,
+            room: BytesMut::new(),
         }
     }
 
@@ -255,9 +259,9 @@ impl Assembler {
     fn insert(&mut self, insert: &Insert<'_>, frame: &Bytes, now: Instant) -> Result<(), CaptureFault> {
         let (commit, committed_at) = self.transaction()?;
         let content = match self.tables.get(insert.relation_oid)? {
-            Shown::Outbox(outbox) => Content::Event(outbox.event(insert.new, frame, commit)?),
+            Shown::Outbox(outbox) => Content::Event(outbox.event(insert.new, &mut Keeping { frame, room: &mut self.room }, commit)?),
             Shown::Rows(rows) => {
-                let row = rows.row(insert.new, frame)?;
+                let row = rows.row(insert.new, &mut Keeping { frame, room: &mut self.room })?;
                 Content::Row(RowChange::insert(rows.table.clone(), row, committed_at))
             }
             Shown::Ignored => return Ok(()),
@@ -271,8 +275,9 @@ impl Assembler {
         let Shown::Rows(rows) = self.tables.get(update.relation_oid)? else {
             return Ok(());
         };
-        let before = update.old.map(|old| rows.before(old, frame)).transpose()?;
-        let after = rows.after(update.new, before.as_ref(), frame)?;
+        let keeping = &mut Keeping { frame, room: &mut self.room };
+        let before = update.old.map(|old| rows.before(old, keeping)).transpose()?;
+        let after = rows.after(update.new, before.as_ref(), keeping)?;
         let table = rows.table.clone();
         match before {
             Some(before) if rows.key_differs(before.row(), &after) => {
@@ -290,7 +295,7 @@ impl Assembler {
         let Shown::Rows(rows) = self.tables.get(delete.relation_oid)? else {
             return Ok(());
         };
-        let before = rows.before(delete.old, frame)?;
+        let before = rows.before(delete.old, &mut Keeping { frame, room: &mut self.room })?;
         let deleted = RowChange::delete(rows.table.clone(), before, committed_at);
         self.captured(Content::Row(deleted), now)
     }
@@ -317,7 +322,7 @@ impl Assembler {
             return Ok(());
         }
         let open = self.open.as_ref().ok_or(CaptureFault::Order("a transactional message without a transaction"))?;
-        let event = messages.event(message, frame, open.committed_at)?;
+        let event = messages.event(message, &mut Keeping { frame, room: &mut self.room }, open.committed_at)?;
         self.captured(Content::Event(event), now)
     }
 
