@@ -37,6 +37,8 @@ pub(super) struct Streaming {
     assembler: Assembler,
     /// Taken from the stream and not yet by the assembler: it describes a table whose key has to be asked for.
     unknown: Option<(u32, Bytes)>,
+    /// Taken from the assembler and not yet given.
+    kept: Option<Changes>,
 }
 
 /// What a stream came to.
@@ -80,7 +82,7 @@ impl Streaming {
         if after.is_origin() {
             assembler.announce_start();
         }
-        Ok(Self { stream, assembler, unknown: None })
+        Ok(Self { stream, assembler, unknown: None, kept: None })
     }
 
     pub(super) fn confirmer(&self) -> Confirmer {
@@ -89,6 +91,9 @@ impl Streaming {
 
     /// Waits for the next changes. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<Given, SourceError> {
+        if let Some(kept) = self.kept.take() {
+            return Ok(Given::Changes(kept));
+        }
         loop {
             if let Some(oid) = self.gather()? {
                 return Ok(Given::NeedsKey(oid));
@@ -106,6 +111,16 @@ impl Streaming {
             };
             self.take(frame.map_err(judge)?, now)?;
         }
+    }
+
+    /// Takes back what [`next`](Self::next) has given, so that it gives it again.
+    pub(super) fn keep(&mut self, changes: Changes) {
+        self.kept = Some(changes);
+    }
+
+    /// What was taken back.
+    pub(super) fn kept(&mut self) -> Option<Changes> {
+        self.kept.take()
     }
 
     /// Takes what has come, up to the size of a run. Gives the object id of a table whose key it needs to go on.

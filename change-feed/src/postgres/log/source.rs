@@ -204,13 +204,16 @@ impl Source for LogicalSource {
             }
         };
         // A process that was frozen may wake up with changes at hand that another relay has given meanwhile.
-        if lock(&shared.held_at).elapsed() > SILENCE_MAX / 2
-            && let Err(error) = Arc::clone(shared).confirm(generation).await
-        {
+        if lock(&shared.held_at).elapsed() <= SILENCE_MAX / 2 {
+            return Ok(given);
+        }
+        // This call may be dropped while it waits for the proof: the next one finds the changes then.
+        streaming.keep(given);
+        if let Err(error) = Arc::clone(shared).confirm(generation).await {
             *slot = None;
             return Err(error);
         }
-        Ok(given)
+        streaming.kept().ok_or_else(not_elected)
     }
 
     async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
