@@ -16,6 +16,7 @@ pub mod conformance;
 pub mod consumer;
 #[cfg(feature = "relay")]
 pub mod feed;
+mod guard_sql;
 #[cfg(feature = "relay")]
 pub mod judge;
 #[cfg(feature = "kafka")]

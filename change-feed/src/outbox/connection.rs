@@ -1,35 +1,40 @@
-//! The connections that the guard works on: one small seam, sealed, with an implementation for each database.
+//! What a database implements for the guard.
 
 use std::future::Future;
 
 use super::baseline::Baseline;
 use super::dialect::Dialect;
-use super::event::Row;
+use super::error::InstallError;
+use super::event::EventRow;
 use super::guard::Guard;
-use super::installation::InstallError;
 use super::key::Key;
 
-/// A connection, or the `&mut *tx` of a transaction, of a database that the guard speaks to: `PgConnection` and
-/// `SqliteConnection`. Sealed: nobody else implements it.
+/// A connection, or the `&mut *tx` of a transaction: `PgConnection` or `SqliteConnection`.
+///
+/// Sealed: no other crate can implement it.
 pub trait GuardConnection: sealed::Connection {}
 
 pub(crate) mod sealed {
-    use super::{Baseline, Dialect, Future, Guard, InstallError, Key, Row};
+    use super::{Baseline, Dialect, EventRow, Future, Guard, InstallError, Key};
 
-    /// What the guard asks of a connection.
+    /// The statements of the guard on one database.
     pub trait Connection: Send {
         const DIALECT: Dialect;
+        /// An expression that turns the text parameter `$5` into a payload.
+        const PAYLOAD: &str;
+        /// An expression that gives the present time.
+        const NOW: &str;
 
-        /// Runs a statement that answers one integer, or no row.
-        fn step(&mut self, sql: String, key: &Key) -> impl Future<Output = sqlx::Result<Option<i64>>> + Send;
+        /// Runs a statement with the parameter `key` that returns one integer, or no row.
+        fn fetch_version(&mut self, sql: String, key: &Key) -> impl Future<Output = sqlx::Result<Option<i64>>> + Send;
 
-        /// Runs the statement that inserts an event.
-        fn insert(&mut self, sql: String, row: Row<'_>) -> impl Future<Output = sqlx::Result<()>> + Send;
+        /// Runs an insert with the parameters key, id, version, type, payload, time, trace context.
+        fn insert_event(&mut self, sql: String, row: EventRow<'_>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
         /// Installs the guard in a transaction of its own.
         fn install(&mut self, guard: &Guard) -> impl Future<Output = Result<(), InstallError>> + Send;
 
-        /// Brings rows that exist under the guard, and answers how many.
+        /// Appends a baseline event for each row without an event and installs the guard. Returns the number of events.
         fn adopt(
             &mut self,
             guard: &Guard,

@@ -101,3 +101,18 @@ fn is_conflict(error: &sqlx::Error) -> bool {
         code => code.len() < 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
     }
 }
+
+/// Why an installation stopped.
+#[derive(Debug)]
+pub enum InstallError {
+    /// The tables or the connection must be changed first: how.
+    Unfit(String),
+    /// The database failed or refused.
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for InstallError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}

@@ -94,9 +94,9 @@ impl<P: ?Sized> fmt::Debug for Event<'_, P> {
     }
 }
 
-/// What of an event a statement binds.
+/// The parameters of an event's insert.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub struct Row<'a> {
+pub struct EventRow<'a> {
     pub id: Uuid,
     pub key: &'a Key,
     pub version: i64,
@@ -108,8 +108,8 @@ pub struct Row<'a> {
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl<P: serde::Serialize + ?Sized> Event<'_, P> {
-    pub(crate) fn row(&self) -> Result<Row<'_>, serde_json::Error> {
-        Ok(Row {
+    pub(crate) fn row(&self) -> Result<EventRow<'_>, serde_json::Error> {
+        Ok(EventRow {
             id: self.id,
             key: &self.key,
             version: self.version,

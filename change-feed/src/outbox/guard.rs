@@ -1,10 +1,7 @@
-//! The guard of an aggregate: which tables it joins, and the scripts that make the database keep its rules.
+//! The guard of an aggregate: which tables it joins.
 
-use super::dialect::Dialect;
 use super::key::KeyType;
-use super::sql;
 use super::table::Outbox;
-use crate::postgres::guard_sql::Committed;
 
 /// The largest payload that the database accepts unless told otherwise: below the 1 MB that Kafka's brokers accept, with
 /// room for key and headers.
@@ -180,57 +177,6 @@ impl Guard {
     pub fn version_key_declared(mut self) -> Self {
         self.version_key = VersionKey::Declared;
         self
-    }
-
-    /// What a `create table` of the aggregate says to have the key from a version to its event from the start.
-    ///
-    /// ```
-    /// use change_feed::outbox::Guard;
-    ///
-    /// assert_eq!(
-    ///     Guard::new("invoices").key("invoice_id").outbox("invoice_events").version_key_clause(),
-    ///     "constraint invoices_version_has_event foreign key (invoice_id, version)\n    \
-    ///      references invoice_events (invoice_id, version) deferrable initially deferred"
-    /// );
-    /// ```
-    pub fn version_key_clause(&self) -> String {
-        sql::version_key(self, Dialect::Sqlite)
-    }
-
-    /// The whole script: the outbox, the rules on the tables that exist, and what their owner may do with the outbox.
-    ///
-    /// The same guard gives the same text, byte for byte, so that a migration can be held equal to it. It expects the
-    /// aggregate's and the children's tables, without rows, and is meant to run in one transaction. Tables with rows are
-    /// adopted, which needs a connection: `Guard::adopt`.
-    pub fn sql(&self, dialect: Dialect) -> String {
-        format!("{}\n{}", self.outbox_sql(dialect), self.rules_sql(dialect))
-    }
-
-    /// The first part of the script: the outbox table alone.
-    pub fn outbox_sql(&self, dialect: Dialect) -> String {
-        match dialect {
-            Dialect::Postgres => crate::postgres::guard_sql::outbox(self),
-            Dialect::Sqlite => crate::sqlite::guard_sql::outbox(self),
-        }
-    }
-
-    /// The second part of the script: what keeps the rules on tables that exist, the outbox among them.
-    pub fn rules_sql(&self, dialect: Dialect) -> String {
-        match dialect {
-            Dialect::Postgres => {
-                let rules = crate::postgres::guard_sql::rules(self, Committed::HasEvent);
-                format!("{rules}\n{}", crate::postgres::guard_sql::version_key(self))
-            }
-            Dialect::Sqlite => crate::sqlite::guard_sql::rules(self),
-        }
-    }
-
-    /// The script that takes the rules away again. Tables, their rows and the outbox stay.
-    pub fn remove_sql(&self, dialect: Dialect) -> String {
-        match dialect {
-            Dialect::Postgres => crate::postgres::guard_sql::remove(self),
-            Dialect::Sqlite => crate::sqlite::guard_sql::remove(self),
-        }
     }
 
     /// The outbox, as a source is told of it.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::dialect::Dialect;
+
 /// The type of the column that identifies an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -15,6 +17,18 @@ pub enum KeyType {
     Text,
     /// `bigint`; on SQLite `integer`.
     BigInt,
+}
+
+impl KeyType {
+    /// The type in a `create table`.
+    pub(crate) fn sql(self, dialect: Dialect) -> &'static str {
+        match (dialect, self) {
+            (Dialect::Postgres, Self::Uuid) => "uuid",
+            (_, Self::Text) | (Dialect::Sqlite, Self::Uuid) => "text",
+            (Dialect::Postgres, Self::BigInt) => "bigint",
+            (Dialect::Sqlite, Self::BigInt) => "integer",
+        }
+    }
 }
 
 /// The id of one aggregate, as the library binds it.

@@ -61,12 +61,10 @@ pub(crate) mod connection;
 pub(crate) mod error;
 #[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
 pub(crate) mod event_types;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) mod installation;
 #[cfg(all(feature = "relay", any(feature = "postgres", feature = "sqlite")))]
 pub(crate) mod pace;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) mod transaction;
+pub(crate) mod step_and_append;
 
 pub use dialect::Dialect;
 pub use event::Event;

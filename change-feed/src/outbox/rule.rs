@@ -55,6 +55,38 @@ pub enum Rule<'a> {
     OccurredAtIsTime,
 }
 
+impl Rule<'_> {
+    /// The text of a refusal.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::VersionStartsAtOne => "a new row starts at version 1",
+            Self::VersionStepsByOne => "the version steps up by exactly 1",
+            Self::VersionHasEvent => "the present version has no event",
+            Self::IsFinal => "it is in its final state: neither it nor what belongs to it changes any more",
+            Self::KeyIsFixed => "the key never changes",
+            Self::IsNeverDeleted => "it is never deleted, replaced or inserted again",
+            Self::ChangesInsideAStep | Self::ChildrenChangeInsideAStep(_) => {
+                "changes stand between the step of the version and its event"
+            }
+            Self::ChildrenHaveAggregate(_) => "what it belongs to does not exist",
+            Self::ChildrenAreNeverReplaced(_) => "it is never replaced or truncated",
+            Self::ChildrenLimit(_) => "what it belongs to has as many as it may",
+            Self::AtPresentVersion => "an event is inserted at the present version, by the transaction that stepped it",
+            Self::OnePerVersion => "this version has its event",
+            Self::EventIdIsUnique => "this event id is taken",
+            Self::SequenceMovesOn => "the sequence number is the database's to give, and above all earlier ones",
+            Self::IsImmutable => "an event never changes and never goes",
+            Self::PayloadSize => "the payload is over the limit",
+            Self::PayloadIsJson => "the payload is not JSON",
+            Self::VersionIsPositive => "a version is at least 1",
+            Self::EventTypeLength => "an event type has 1 to 200 characters",
+            Self::TraceparentLength => "a trace context has at most 512 characters",
+            Self::KeyLength => "a key has 1 to 255 characters",
+            Self::OccurredAtIsTime => "an event's time is a time",
+        }
+    }
+}
+
 impl Guard {
     /// The name that a refusal by this rule carries, the same on every database.
     ///

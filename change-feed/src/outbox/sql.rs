@@ -1,4 +1,4 @@
-//! The scripts, one generator for each database. What they share is here: the names, written once.
+//! The parts of a script that are alike on every database: names and clauses.
 
 use super::dialect::{Dialect, identifier, literal};
 use super::guard::{Children, Guard};
@@ -36,6 +36,22 @@ impl Names {
 }
 
 impl Guard {
+    /// Writes the clause that a `create table` of the aggregate needs to have the key from a version to its event from the
+    /// start.
+    ///
+    /// ```
+    /// use change_feed::outbox::Guard;
+    ///
+    /// assert_eq!(
+    ///     Guard::new("invoices").key("invoice_id").outbox("invoice_events").version_key_clause(),
+    ///     "constraint invoices_version_has_event foreign key (invoice_id, version)\n    \
+    ///      references invoice_events (invoice_id, version) deferrable initially deferred"
+    /// );
+    /// ```
+    pub fn version_key_clause(&self) -> String {
+        version_key(self, Dialect::Sqlite)
+    }
+
     /// The name of something that is made for a table, as it stands in a statement.
     pub(crate) fn named(&self, table: &str, rest: &str) -> String {
         identifier(&self.name_of(table, rest))
@@ -82,34 +98,4 @@ pub(crate) fn version_key(guard: &Guard, dialect: Dialect) -> String {
     format!(
         "constraint {name} foreign key ({key}, {version})\n    references {outbox} ({key}, version) deferrable initially deferred"
     )
-}
-
-/// Says what the rule says, in words for whoever meets the refusal.
-pub(crate) fn message(rule: Rule<'_>) -> &'static str {
-    match rule {
-        Rule::VersionStartsAtOne => "a new row starts at version 1",
-        Rule::VersionStepsByOne => "the version steps up by exactly 1",
-        Rule::VersionHasEvent => "the present version has no event",
-        Rule::IsFinal => "it is in its final state: neither it nor what belongs to it changes any more",
-        Rule::KeyIsFixed => "the key never changes",
-        Rule::IsNeverDeleted => "it is never deleted, replaced or inserted again",
-        Rule::ChangesInsideAStep | Rule::ChildrenChangeInsideAStep(_) => {
-            "changes stand between the step of the version and its event"
-        }
-        Rule::ChildrenHaveAggregate(_) => "what it belongs to does not exist",
-        Rule::ChildrenAreNeverReplaced(_) => "it is never replaced or truncated",
-        Rule::ChildrenLimit(_) => "what it belongs to has as many as it may",
-        Rule::AtPresentVersion => "an event is inserted at the present version, by the transaction that stepped it",
-        Rule::OnePerVersion => "this version has its event",
-        Rule::EventIdIsUnique => "this event id is taken",
-        Rule::SequenceMovesOn => "the sequence number is the database's to give, and above all earlier ones",
-        Rule::IsImmutable => "an event never changes and never goes",
-        Rule::PayloadSize => "the payload is over the limit",
-        Rule::PayloadIsJson => "the payload is not JSON",
-        Rule::VersionIsPositive => "a version is at least 1",
-        Rule::EventTypeLength => "an event type has 1 to 200 characters",
-        Rule::TraceparentLength => "a trace context has at most 512 characters",
-        Rule::KeyLength => "a key has 1 to 255 characters",
-        Rule::OccurredAtIsTime => "an event's time is a time",
-    }
 }

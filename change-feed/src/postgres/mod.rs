@@ -4,11 +4,7 @@
 pub(crate) mod election;
 #[cfg(feature = "postgres")]
 mod find_outbox;
-#[cfg(feature = "postgres")]
-mod guard_connection;
-pub(crate) mod guard_sql;
-#[cfg(feature = "postgres")]
-mod installation;
+pub(crate) mod guard;
 #[cfg(feature = "logical")]
 pub mod log;
 #[cfg(all(feature = "relay", feature = "postgres"))]

@@ -25,19 +25,13 @@ mod builder;
 mod database;
 #[cfg(all(feature = "relay", feature = "sqlite"))]
 mod election;
-#[cfg(feature = "sqlite")]
-mod guard_connection;
-pub(crate) mod guard_sql;
-#[cfg(feature = "sqlite")]
-mod installation;
+pub(crate) mod guard;
 #[cfg(all(feature = "relay", feature = "sqlite"))]
 mod reader;
 #[cfg(all(feature = "relay", feature = "sqlite"))]
 mod source;
 #[cfg(all(feature = "relay", feature = "sqlite"))]
 mod state;
-#[cfg(feature = "sqlite")]
-mod tables;
 
 #[cfg(all(feature = "relay", feature = "sqlite"))]
 pub use builder::SqliteOutboxSourceBuilder;

@@ -5,21 +5,13 @@
 
 use crate::outbox::dialect::{Dialect, identifier, literal};
 use crate::outbox::guard::{Children, Guard, VersionKey};
-use crate::outbox::key::KeyType;
 use crate::outbox::rule::Rule;
-use crate::outbox::sql::{Names, bounds, message, version_key as version_key_clause};
-
-fn sql_type(key: KeyType) -> &'static str {
-    match key {
-        KeyType::Uuid | KeyType::Text => "text",
-        KeyType::BigInt => "integer",
-    }
-}
+use crate::outbox::sql::{Names, bounds, version_key as version_key_clause};
 
 /// `create table`.
 pub(crate) fn outbox(guard: &Guard) -> String {
     let Names { table, outbox, key, .. } = Names::new(guard, Dialect::Sqlite);
-    let key_type = sql_type(guard.kind_of_key());
+    let key_type = guard.kind_of_key().sql(Dialect::Sqlite);
     let (event_id, one) = (guard.declared(Rule::EventIdIsUnique), guard.declared(Rule::OnePerVersion));
     let json = guard.declared(Rule::PayloadIsJson);
     let bounds = bounds(guard, "length(cast(payload as blob))", "julianday(occurred_at) is not null");
@@ -77,7 +69,7 @@ pub(crate) fn rules(guard: &Guard) -> String {
 
 /// A refusal under a condition, as a statement of a trigger.
 fn refuse(guard: &Guard, rule: Rule<'_>, table: &str, condition: &str) -> String {
-    let text = literal(&format!("{}: {table}: {}", guard.constraint(rule), message(rule)));
+    let text = literal(&format!("{}: {table}: {}", guard.constraint(rule), rule.message()));
     format!("    select raise(abort, {text})\n     where {condition};\n")
 }
 
@@ -248,7 +240,7 @@ fn events(guard: &Guard) -> String {
 /// of its own, whose foreign key is deferred to the commit. It is empty between transactions.
 fn open_versions(guard: &Guard) -> String {
     let Names { table, outbox, key, version, .. } = Names::new(guard, Dialect::Sqlite);
-    let key_type = sql_type(guard.kind_of_key());
+    let key_type = guard.kind_of_key().sql(Dialect::Sqlite);
     let name = guard.table_name();
     let open = guard.named(name, "open_versions");
     let clause = version_key_clause(guard, Dialect::Sqlite);

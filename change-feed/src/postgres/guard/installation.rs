@@ -10,12 +10,12 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::guard_sql as scripts;
-use super::guard_sql::Committed;
+use super::rules::Committed;
+use super::script;
 use crate::outbox::baseline::Baseline;
 use crate::outbox::dialect::{Dialect, identifier};
+use crate::outbox::error::InstallError;
 use crate::outbox::guard::Guard;
-use crate::outbox::installation::InstallError;
 use crate::outbox::rule::Rule;
 use crate::outbox::table::qualified;
 
@@ -40,12 +40,12 @@ pub(crate) async fn install(connection: &mut PgConnection, guard: &Guard) -> Res
         let reason = format!("the adoption of {} is not finished: adopt again", guard.table_name());
         return Err(InstallError::Unfit(reason));
     }
-    let mut script = new_outbox(guard, &found);
-    script.push_str(&scripts::rules(guard, Committed::HasEvent));
+    let mut statements = new_outbox(guard, &found);
+    statements.push_str(&script::triggers(guard, Committed::HasEvent));
     if found.key == Key::Missing {
-        script.push_str(&scripts::version_key(guard));
+        statements.push_str(&script::version_key(guard));
     }
-    sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -58,12 +58,12 @@ pub(crate) async fn adopt(
     let mut transaction = connection.begin().await?;
     let found = look(&mut transaction, guard).await?;
     if found.key != Key::Valid {
-        let mut script = new_outbox(guard, &found);
-        script.push_str(&scripts::rules(guard, Committed::MayBeOlder));
+        let mut statements = new_outbox(guard, &found);
+        statements.push_str(&script::triggers(guard, Committed::MayBeOlder));
         if found.key == Key::Missing {
-            script.push_str(&scripts::version_key_not_validated(guard));
+            statements.push_str(&script::version_key_not_validated(guard));
         }
-        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await?;
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
     let mut adopted = 0;
@@ -75,7 +75,7 @@ pub(crate) async fn adopt(
         adopted += batch;
     }
     // In this order: the usual rules rely on the key.
-    let validate = AssertSqlSafe(scripts::validate_version_key(guard));
+    let validate = AssertSqlSafe(script::validate_version_key(guard));
     sqlx::raw_sql(validate).execute(&mut *connection).await?;
     install(connection, guard).await?;
     Ok(adopted)
@@ -92,7 +92,7 @@ async fn adopt_batch(connection: &mut PgConnection, guard: &Guard, baseline: &Ba
         "select a.{key}::text from {table} a where {without_event} order by a.{key} limit $1 for no key update"
     );
     let payload = baseline.payload().unwrap_or("row_to_json(a)");
-    let keys = scripts::sql_type(guard.kind_of_key());
+    let keys = guard.kind_of_key().sql(Dialect::Postgres);
     // A statement of its own: its snapshot sees whatever changed before the locks were there.
     let append = format!(
         "insert into {outbox} ({key}, version, event_type, payload)
@@ -138,5 +138,5 @@ async fn look(connection: &mut PgConnection, guard: &Guard) -> Result<Found, Ins
 }
 
 fn new_outbox(guard: &Guard, found: &Found) -> String {
-    if found.outbox { String::new() } else { guard.outbox_sql(Dialect::Postgres) }
+    if found.outbox { String::new() } else { script::outbox(guard) }
 }

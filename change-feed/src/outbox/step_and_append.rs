@@ -4,11 +4,10 @@ use serde::Serialize;
 
 use super::baseline::Baseline;
 use super::connection::GuardConnection;
-use super::dialect::{Dialect, identifier};
-use super::error::GuardError;
+use super::dialect::identifier;
+use super::error::{GuardError, InstallError};
 use super::event::Event;
 use super::guard::Guard;
-use super::installation::InstallError;
 use super::key::Key;
 use super::table::qualified;
 
@@ -65,7 +64,7 @@ impl Guard {
         let sql = format!(
             "update {table} set {version} = {version} + 1 where {key_column} = $1 returning cast({version} as bigint)"
         );
-        match connection.step(sql, &key.into()).await {
+        match connection.fetch_version(sql, &key.into()).await {
             Ok(Some(version)) => Ok(version),
             Ok(None) => Err(GuardError::NotFound { table: self.table_name().to_owned() }),
             Err(error) => Err(GuardError::from_database(self, error)),
@@ -87,19 +86,14 @@ impl Guard {
     ) -> Result<(), GuardError> {
         let outbox = self.outbox_table();
         let row = event.row().map_err(GuardError::Payload)?;
-        let sql = insert_event(C::DIALECT, &outbox.qualified(C::DIALECT), &outbox.quoted_key_column());
-        connection.insert(sql, row).await.map_err(|error| GuardError::from_database(self, error))
+        let sql = format!(
+            "insert into {} ({}, event_id, version, event_type, payload, occurred_at, traceparent)
+             values ($1, $2, $3, $4, {}, coalesce($6, {}), $7)",
+            outbox.qualified(C::DIALECT),
+            outbox.quoted_key_column(),
+            C::PAYLOAD,
+            C::NOW,
+        );
+        connection.insert_event(sql, row).await.map_err(|error| GuardError::from_database(self, error))
     }
-}
-
-fn insert_event(dialect: Dialect, outbox: &str, key: &str) -> String {
-    let (payload, now) = match dialect {
-        // Bound as text: as jsonb it would be rewritten on its way into the json column.
-        Dialect::Postgres => ("$5::json", "clock_timestamp()"),
-        Dialect::Sqlite => ("$5", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
-    };
-    format!(
-        "insert into {outbox} ({key}, event_id, version, event_type, payload, occurred_at, traceparent)
-         values ($1, $2, $3, $4, {payload}, coalesce($6, {now}), $7)"
-    )
 }

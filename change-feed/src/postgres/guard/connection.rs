@@ -7,17 +7,20 @@ use crate::outbox::baseline::Baseline;
 use crate::outbox::connection::GuardConnection;
 use crate::outbox::connection::sealed::Connection;
 use crate::outbox::dialect::Dialect;
-use crate::outbox::event::Row;
+use crate::outbox::error::InstallError;
+use crate::outbox::event::EventRow;
 use crate::outbox::guard::Guard;
-use crate::outbox::installation::InstallError;
 use crate::outbox::key::Key;
 
 impl GuardConnection for PgConnection {}
 
 impl Connection for PgConnection {
     const DIALECT: Dialect = Dialect::Postgres;
+    // Bound as text: as jsonb it would be rewritten on its way into the json column.
+    const PAYLOAD: &str = "$5::json";
+    const NOW: &str = "clock_timestamp()";
 
-    async fn step(&mut self, sql: String, key: &Key) -> sqlx::Result<Option<i64>> {
+    async fn fetch_version(&mut self, sql: String, key: &Key) -> sqlx::Result<Option<i64>> {
         let query = sqlx::query_scalar(AssertSqlSafe(sql));
         let query = match key {
             Key::Uuid(id) => query.bind(*id),
@@ -27,7 +30,7 @@ impl Connection for PgConnection {
         query.fetch_optional(self).await
     }
 
-    async fn insert(&mut self, sql: String, row: Row<'_>) -> sqlx::Result<()> {
+    async fn insert_event(&mut self, sql: String, row: EventRow<'_>) -> sqlx::Result<()> {
         let query = sqlx::query(AssertSqlSafe(sql));
         let query = match row.key {
             Key::Uuid(id) => query.bind(*id),

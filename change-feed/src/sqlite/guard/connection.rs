@@ -7,17 +7,19 @@ use crate::outbox::baseline::Baseline;
 use crate::outbox::connection::GuardConnection;
 use crate::outbox::connection::sealed::Connection;
 use crate::outbox::dialect::Dialect;
-use crate::outbox::event::Row;
+use crate::outbox::error::InstallError;
+use crate::outbox::event::EventRow;
 use crate::outbox::guard::Guard;
-use crate::outbox::installation::InstallError;
 use crate::outbox::key::Key;
 
 impl GuardConnection for SqliteConnection {}
 
 impl Connection for SqliteConnection {
     const DIALECT: Dialect = Dialect::Sqlite;
+    const PAYLOAD: &str = "$5";
+    const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
 
-    async fn step(&mut self, sql: String, key: &Key) -> sqlx::Result<Option<i64>> {
+    async fn fetch_version(&mut self, sql: String, key: &Key) -> sqlx::Result<Option<i64>> {
         let query = sqlx::query_scalar(AssertSqlSafe(sql));
         let query = match key {
             Key::BigInt(id) => query.bind(*id),
@@ -26,7 +28,7 @@ impl Connection for SqliteConnection {
         query.fetch_optional(self).await
     }
 
-    async fn insert(&mut self, sql: String, row: Row<'_>) -> sqlx::Result<()> {
+    async fn insert_event(&mut self, sql: String, row: EventRow<'_>) -> sqlx::Result<()> {
         let query = sqlx::query(AssertSqlSafe(sql));
         let query = match row.key {
             Key::BigInt(id) => query.bind(*id),

@@ -2,11 +2,12 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
+use super::script;
 use super::tables::{columns, has_rows_without_event, keys_found};
 use crate::outbox::baseline::Baseline;
 use crate::outbox::dialect::{Dialect, identifier, literal};
+use crate::outbox::error::InstallError;
 use crate::outbox::guard::Guard;
-use crate::outbox::installation::InstallError;
 
 pub(crate) async fn install(connection: &mut SqliteConnection, guard: &Guard) -> Result<(), InstallError> {
     set_up(connection, guard, None).await.map(|_| ())
@@ -37,16 +38,16 @@ async fn set_up(
             .bind(guard.outbox_name())
             .fetch_one(&mut *transaction)
             .await?;
-    let mut script = guard.remove_sql(Dialect::Sqlite);
+    let mut statements = script::remove(&guard);
     if !outbox {
-        script.push_str(&guard.outbox_sql(Dialect::Sqlite));
+        statements.push_str(&script::outbox(&guard));
     }
-    sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
     let adopted = match baseline {
         Some(baseline) => append_baselines(&mut transaction, &guard, baseline).await?,
         None => 0,
     };
-    sqlx::raw_sql(AssertSqlSafe(guard.rules_sql(Dialect::Sqlite))).execute(&mut *transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(script::rules(&guard))).execute(&mut *transaction).await?;
     if has_rows_without_event(&mut transaction, &guard).await? {
         let reason = format!("{} has rows whose version has no event: adopt it", guard.table_name());
         return Err(InstallError::Unfit(reason));
