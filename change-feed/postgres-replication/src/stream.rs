@@ -9,12 +9,12 @@ use postgres_protocol::message::backend::{
     PARAMETER_STATUS_TAG,
 };
 
-use crate::lsn::Lsn;
 use crate::cancellation::Canceller;
 use crate::error::ReplicationError;
 use crate::feedback::{Confirmer, Feedback};
 use crate::frame::Frame;
 use crate::inbox::split_message;
+use crate::lsn::Lsn;
 use crate::quoting::{literal, publication_names, slot_name};
 use crate::reader::{self, Chunks, ReaderLimits};
 use crate::server_error::ServerError;

@@ -87,7 +87,12 @@ impl OutboxRows {
     }
 
     /// The event that a row is.
-    pub(super) fn event(&mut self, row: Tuple<'_>, keeping: &mut Keeping<'_>, commit: Lsn) -> Result<EventRecord, CaptureFault> {
+    pub(super) fn event(
+        &mut self,
+        row: Tuple<'_>,
+        keeping: &mut Keeping<'_>,
+        commit: Lsn,
+    ) -> Result<EventRecord, CaptureFault> {
         let values = self.values(row);
         let Self { name, types, .. } = self;
         let fault = |field: Field| CaptureFault::Event { outbox: name.to_string(), column: field.name(), commit };

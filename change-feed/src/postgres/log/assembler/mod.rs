@@ -259,7 +259,9 @@ impl Assembler {
     fn insert(&mut self, insert: &Insert<'_>, frame: &Bytes, now: Instant) -> Result<(), CaptureFault> {
         let (commit, committed_at) = self.transaction()?;
         let content = match self.tables.get(insert.relation_oid)? {
-            Shown::Outbox(outbox) => Content::Event(outbox.event(insert.new, &mut Keeping { frame, room: &mut self.room }, commit)?),
+            Shown::Outbox(outbox) => {
+                Content::Event(outbox.event(insert.new, &mut Keeping { frame, room: &mut self.room }, commit)?)
+            }
             Shown::Rows(rows) => {
                 let row = rows.row(insert.new, &mut Keeping { frame, room: &mut self.room })?;
                 Content::Row(RowChange::insert(rows.table.clone(), row, committed_at))
