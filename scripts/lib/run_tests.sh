@@ -3,19 +3,26 @@
 
 # More would let tests wait for the processor instead of the servers.
 readonly test_programs_at_once=${TEST_PROGRAMS_AT_ONCE:-3}
+# In one program, for the same reason more than the processors.
+readonly tests_at_once=${RUST_TEST_THREADS:-4}
 # They take longest, so they start first.
-readonly slowest_tests='^(crash|guard|logical|kafka|main|conformance|store|replication)'
+readonly slowest_tests='^(main|crash|store|storefront|kafka_jvm)$'
 
 running_tests=()
 
-# run_tests WHICH OPTION…: builds the tests of `cargo test OPTION…` once, runs those programs whose names match the regular
-# expression WHICH, and for the expression `.*` the documentation's tests too. Everything goes into the log, one program after
-# the other, and without the output of passed tests to the terminal.
+# run_tests WHICH OPTION… [-- NAME…]: builds the tests of `cargo test OPTION…` once, runs those programs whose names match the
+# regular expression WHICH, and for the expression `.*` the documentation's tests too; with NAMEs only tests whose names contain
+# one of them. Everything goes into the log, one program after the other, and without the output of passed tests to the terminal.
 run_tests() {
     local which=$1 output program answer=0
+    local -a options=()
     shift
+    while (($#)) && [[ $1 != -- ]]; do
+        options+=("$1")
+        shift
+    done
     output=$(mktemp -d target/tests-XXXXXX)
-    cargo test --no-run "$@" 7>&- 2>&1 | tee "$output/build" || {
+    cargo test --no-run "${options[@]}" 7>&- 2>&1 | tee "$output/build" || {
         rm -rf "$output"
         return 1
     }
@@ -23,7 +30,7 @@ run_tests() {
         wait_for_tests "$((test_programs_at_once - 1))" || answer=1
         # A process group of its own, which `end_running_tests` can end whole.
         set -m
-        run_test_program "$output" "$program" "$@" &
+        run_test_program "$output" "$program" "${options[@]}" -- --show-output "${@:2}" &
         set +m
         running_tests+=("$!")
     done < <(test_programs "$which" <"$output/build")
@@ -55,13 +62,13 @@ wait_for_tests() {
     return "$answer"
 }
 
-# run_test_program OUTPUT PROGRAM OPTION…: writes to the log only when the program has ended, so that outputs do not mix.
+# run_test_program OUTPUT PROGRAM ARGUMENT…: writes to the log only when the program has ended, so that outputs do not mix.
 run_test_program() {
     local started=$SECONDS output=$1 program=$2 answer=ok file
     shift 2
     file=$output/${program// /}
     # shellcheck disable=SC2086  # words are meant
-    cargo test --no-fail-fast "$@" $program -- --show-output >"$file" 2>&1 7>&- </dev/null || answer=FAILED
+    RUST_TEST_THREADS=$tests_at_once cargo test --no-fail-fast $program "$@" >"$file" 2>&1 7>&- </dev/null || answer=FAILED
     exec 8>>"$log"
     flock 8
     cat "$file" >&8
