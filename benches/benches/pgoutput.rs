@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p benches --bench pgoutput`
 //!
-//! Times are of the thread's CPU, so that a busy machine doesn't change what is told.
+//! Times are CPU times of the thread, which other load on the machine hardly changes.
 //!
 //! `decode` decodes an insert and walks through its columns; `json` writes each column as JSON as well, into a buffer
 //! that is used again. Rows: one of an outbox of some 400 bytes, and one of ten columns of common types. `strings` is

@@ -21,7 +21,7 @@ use crate::store::Store;
 const EVENTS: u64 = 20_000;
 const TRANSACTIONS: [u64; 3] = [1, 10, 1_000];
 
-/// A feed that nobody has run yet.
+/// Names a feed that has not run yet.
 fn new_feed() -> FeedName {
     static FEEDS: AtomicUsize = AtomicUsize::new(0);
     let number = FEEDS.fetch_add(1, Ordering::Relaxed);

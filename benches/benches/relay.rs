@@ -34,7 +34,7 @@ fn backlog(events_per_transaction: u64) -> MemoryDatabase {
     database
 }
 
-/// A feed that nobody has run yet.
+/// Names a feed that has not run yet.
 fn new_feed() -> FeedName {
     static FEEDS: AtomicUsize = AtomicUsize::new(0);
     let number = FEEDS.fetch_add(1, Ordering::Relaxed);

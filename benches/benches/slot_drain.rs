@@ -26,7 +26,7 @@ const ROWS_PER_TRANSACTION: [u32; 3] = [1, 10, 1_000];
 enum Way {
     PgRecvlogical(Route),
     Stream(Route),
-    /// By SQL: so many changes are peeked at, then the slot advances.
+    /// By SQL: peeks at this many changes, then advances the slot.
     Peek(u32, Route),
 }
 
@@ -192,7 +192,7 @@ async fn stream(url: &str, slot: &str, end: Lsn) -> Result<u32, Failure> {
     Ok(rows)
 }
 
-/// Drains by SQL, in calls of so many changes; gives the number of rows.
+/// Drains by SQL, in calls of `changes` changes each; returns the number of rows.
 async fn peek(url: &str, slot: &str, changes: u32, end: Lsn) -> Result<u32, Failure> {
     let mut connection = PgConnection::connect(url).await?;
     let peek = format!(

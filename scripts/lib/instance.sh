@@ -167,7 +167,7 @@ servers_start() {
     return "$answer"
 }
 
-# servers_end orderly|crash SERVER…: all are told first, then awaited.
+# servers_end orderly|crash SERVER…: signals all of them first, then waits for all.
 servers_end() {
     local how=$1 server
     local -a chosen

@@ -71,7 +71,7 @@ SETTINGS
 
 # How long a broker may be silent before its partitions go to others. One that is alone has no others, and a loaded machine
 # may keep it from its heartbeat for seconds: its partitions would have no leader, and Kafka 4.3 forgets what is committed
-# in that moment (KAFKA-20734). After `kill` it waits for so long before it starts.
+# in that moment (KAFKA-20734). After `kill`, `start` waits for that time first.
 kafka_session_ms() {
     if ((brokers == 1)) && [[ $kafka_minor == 4.3 ]]; then printf 20000; else printf 3000; fi
 }

@@ -11,7 +11,7 @@ ports_reserve() {
     local count=$1 port
     local -a chosen=()
     (umask 077 && mkdir -p "$port_reservations")
-    [[ -O $port_reservations ]] || die "$port_reservations belongs to somebody else: remove it"
+    [[ -O $port_reservations ]] || die "$port_reservations belongs to another user: remove it"
     exec 8>"$port_reservations/lock"
     flock 8
     while ((${#chosen[@]} < count)); do

@@ -1,4 +1,4 @@
-//! Brings the rival here: once, by Maven, as its settings on this machine are.
+//! Installs the rival: downloads it once, by Maven.
 
 use std::collections::HashSet;
 use std::fs;
