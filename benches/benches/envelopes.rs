@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use change_feed::feed::{Cell, Column, Row, RowChange, Table};
-use change_feed::{Change, Envelope, Epoch, EventId, EventRecord, Position, Router, RowFormat, TransactionPlace};
+use change_feed::{
+    Change, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName, Position, PublisherIdentity, Router,
+    RowFormat, SourceIdentity, TransactionPlace,
+};
 use chrono::{DateTime, Utc};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
@@ -74,8 +77,14 @@ fn now(number: u64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_795_424_306_000_001 + number.cast_signed()).expect("a time")
 }
 
+fn feed() -> FeedIdentity {
+    let (source, publisher) = (SourceIdentity::new("", "", ""), PublisherIdentity::new("", ""));
+    FeedIdentity::new(FeedName::new("orders").expect("a valid name"), Epoch::FIRST, source, publisher)
+}
+
 fn route(router: &Router, changes: Vec<Change>) -> Vec<Envelope> {
-    changes.into_iter().map(|change| router.route(change, Epoch::FIRST).expect("a route")).collect()
+    let feed = feed();
+    changes.into_iter().map(|change| router.route(change, &feed).expect("a route")).collect()
 }
 
 fn envelopes(criterion: &mut Criterion) {

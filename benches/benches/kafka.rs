@@ -176,6 +176,8 @@ fn envelopes(topic: &Arc<str>, count: usize) -> Vec<Envelope> {
     let keys: Vec<Arc<str>> = (0..KEYS).map(|_| Uuid::now_v7().to_string().into()).collect();
     let (outbox, source) = (Arc::from("public.order_events"), Arc::from("/change-feed/orders"));
     let event_type: Arc<str> = "order.item_added.v1".into();
+    let (here, there) = (SourceIdentity::new("bench", "", ""), PublisherIdentity::new("kafka", ""));
+    let feed = FeedIdentity::new(FeedName::new("orders").expect("a valid name"), Epoch::FIRST, here, there);
     let envelope = |index: usize| {
         let event = EventRecord::new(
             Arc::clone(&outbox),
@@ -187,7 +189,7 @@ fn envelopes(topic: &Arc<str>, count: usize) -> Vec<Envelope> {
             DateTime::from_timestamp(1_795_000_000, 0).expect("in range"),
         );
         let position = Position::new('b', index as u64, 0);
-        Envelope::cloud_event(Arc::clone(topic), Arc::clone(&source), event, position, Epoch::FIRST)
+        Envelope::cloud_event(Arc::clone(topic), Arc::clone(&source), event, position, &feed)
             .in_transaction(Some(TransactionPlace::new(7, 0)))
     };
     (0..count).map(envelope).collect()

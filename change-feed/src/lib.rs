@@ -37,9 +37,9 @@ pub mod sqlite;
 
 #[cfg(feature = "relay")]
 pub use feed::{
-    Change, Changes, Checkpoint, Content, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName,
-    InvalidFeedName, InvalidPosition, Mismatch, NoRoute, Part, Position, PublisherIdentity, Router, RowFormat, Side,
-    SourceIdentity, Topic, TransactionPlace,
+    Change, ChangeId, Changes, Checkpoint, Content, End, Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName,
+    InvalidFeedName, InvalidPosition, Mark, Mismatch, NoRoute, Part, Position, PublisherIdentity, Router, RowFormat,
+    Side, SourceIdentity, Topic, TransactionId, TransactionPlace,
 };
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaPublisher;

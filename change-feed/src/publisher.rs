@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::feed::identity::{Checkpoint, FeedIdentity, FeedName, Mismatch, PublisherIdentity, Side, SourceIdentity};
+use crate::feed::identity::{
+    Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch, PublisherIdentity, Side, SourceIdentity,
+};
 use crate::feed::part::Part;
 
 /// Delivers envelopes.
@@ -16,9 +18,9 @@ use crate::feed::part::Part;
 ///
 /// # Contract
 ///
-/// - **Calls**: `resume` first; then `publish`, one at a time. Whenever the parts since the last
-///   complete end are abandoned, for an error of either side or by dropping a future, `resume`
-///   comes before the next `publish`.
+/// - **Calls**: `resume` first; then `publish`, one at a time: one part is in flight, and the next one comes after the
+///   answer. Whenever the parts since the last complete end are abandoned, for an error of either side or by dropping
+///   a future, `resume` comes before the next `publish`. [`release`](Publisher::release) is the last call.
 /// - **Order**: envelopes of one topic and key become visible in the order in which they are given
 ///   (O). A key's partition is fixed by the number of partitions at `resume`; a publisher that finds
 ///   another number later answers [`PublishError::Closed`].
@@ -47,6 +49,11 @@ pub trait Publisher: Send + Sync {
         let _ = request;
         Ok(Resumed::without_position("custom"))
     }
+
+    /// Lets go of what the publisher holds at the broker, so that the next relay need not wait for it: an open
+    /// transaction, a lease, a lock. The relay calls it on every way out, before the source's
+    /// [`release`](crate::source::Source::release), and leaves it after a second; a process that dies calls nothing.
+    async fn release(&self) {}
 }
 
 /// What a relay says of itself when it resumes a publisher.
@@ -58,6 +65,7 @@ pub struct Resume<'a> {
     topics: &'a [Arc<str>],
     compacted_topics: &'a [Arc<str>],
     is_newly_elected: bool,
+    rejoin: Option<Epoch>,
 }
 
 impl<'a> Resume<'a> {
@@ -69,7 +77,7 @@ impl<'a> Resume<'a> {
         checkpoint: Option<&'a Checkpoint>,
         topics: &'a [Arc<str>],
     ) -> Self {
-        Self { feed, source, checkpoint, topics, compacted_topics: &[], is_newly_elected: false }
+        Self { feed, source, checkpoint, topics, compacted_topics: &[], is_newly_elected: false, rejoin: None }
     }
 
     /// The same, with those of the topics whose readers want the newest record of each key alone.
@@ -82,6 +90,12 @@ impl<'a> Resume<'a> {
     #[must_use]
     pub fn newly_elected(self) -> Self {
         Self { is_newly_elected: true, ..self }
+    }
+
+    /// The same, while a [rejoin](crate::source::Elected::rejoining) in this epoch is recorded at the source.
+    #[must_use]
+    pub fn rejoining(self, epoch: Epoch) -> Self {
+        Self { rejoin: Some(epoch), ..self }
     }
 
     /// Whether the relay has won an election since it last resumed this publisher.
@@ -110,12 +124,12 @@ impl<'a> Resume<'a> {
     /// Whether a position that the publisher keeps belongs to this relay's feed and source: what a
     /// publisher that keeps positions asks before it shuts out anyone.
     pub fn check(&self, kept: &Checkpoint) -> Result<(), Mismatch> {
-        let Some(checkpoint) = self.checkpoint else {
+        let Some(epoch) = self.rejoin.max(self.checkpoint.map(|checkpoint| checkpoint.identity.epoch)) else {
             return Err(Mismatch::Forgotten { known_by: Side::Publisher, position: kept.position.clone() });
         };
-        let (epoch, publisher) = (checkpoint.identity.epoch, kept.identity.publisher.clone());
+        let publisher = kept.identity.publisher.clone();
         let identity = FeedIdentity::new(self.feed.clone(), epoch, self.source.clone(), publisher);
-        identity.check(&kept.identity, Side::Publisher).map(drop)
+        identity.check_while(self.rejoin, &kept.identity, Side::Publisher).map(drop)
     }
 
     /// The topics that will be written to: the publisher checks that it can, or makes them.
@@ -177,6 +191,10 @@ macro_rules! forward {
 
             async fn resume(&self, request: &Resume<'_>) -> Result<Resumed, PublishError> {
                 (**self).resume(request).await
+            }
+
+            async fn release(&self) {
+                (**self).release().await;
             }
         }
     };

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::feed::identity::{Checkpoint, Mismatch, SourceIdentity};
+use crate::feed::identity::{Checkpoint, Epoch, Mismatch, SourceIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 
@@ -40,13 +41,16 @@ pub trait Source: Send + Sync {
     /// every other call fail with [`SourceError::Transient`].
     async fn elect(&self) -> Result<Elected, SourceError>;
 
-    /// Starts after `position`, or starts again there: the rewind.
+    /// Starts after a position, or starts again there: the rewind.
     ///
     /// Fails closed ([`SourceError::Closed`]) where it can see that it would not give everything
     /// after the position, or that the position is of another history than this database's: it is
     /// past the end, or another event stands where the last one stood. What the implementation
     /// can't see, it documents.
-    async fn start(&self, after: &Position) -> Result<(), SourceError>;
+    ///
+    /// Where a [baseline is wanted](Start::wants_baseline) it gives one of every key first, in
+    /// [chunks](Position::chunk), and the changes after it. A position inside of the baseline resumes it.
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError>;
 
     /// Waits for changes, and gives the next ones. Never empty unless the position moved.
     async fn next(&self) -> Result<Changes, SourceError>;
@@ -54,7 +58,14 @@ pub trait Source: Send + Sync {
     /// Stores in the source's database that everything through the checkpoint's position is
     /// durable at the publisher, and whose position that is. Idempotent; a checkpoint that
     /// [is older](Checkpoint::is_older_than) is ignored; at an equal one the identity is stored anew.
+    /// A recorded [rejoin](Elected::rejoining) is over once the end of its baseline is acknowledged.
     async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
+
+    /// How much of what committed is not acknowledged yet, for metrics; `None` where the source can't tell, or can't
+    /// reach its database. May be called at any time, and disturbs neither the election nor a `next` that waits.
+    async fn lag(&self) -> Option<Lag> {
+        None
+    }
 
     /// Gives the election up, so that a standby takes over. The relay calls it on every way out;
     /// a process that dies, or is silent for a time that the implementation documents, loses the
@@ -72,18 +83,105 @@ pub struct Elected {
     pub checkpoint: Option<Checkpoint>,
     /// Whether this call has won the election; false where it was won before and has been held since.
     pub is_new: bool,
+    /// The epoch of a rejoin that is recorded and whose baseline is not published yet; see [`Elected::rejoining`].
+    pub wanted_epoch: Option<Epoch>,
 }
 
 impl Elected {
     /// Newly elected at this source, with what it stores of the feed.
     pub fn new(identity: SourceIdentity, checkpoint: Option<Checkpoint>) -> Self {
-        Self { identity, checkpoint, is_new: true }
+        Self { identity, checkpoint, is_new: true, wanted_epoch: None }
     }
 
     /// The same, of an election that was won before and has been held since.
     #[must_use]
     pub fn still_held(self) -> Self {
         Self { is_new: false, ..self }
+    }
+
+    /// The same, while a rejoin is recorded at the source.
+    ///
+    /// An operator has it recorded, in the database, after a mismatch: the feed goes on in this epoch, which is higher
+    /// than every earlier one, from the position that the source stores, and with a baseline of every key. The source
+    /// says so at each election until the end of the baseline is acknowledged: whatever crashes before, the next relay
+    /// resumes the rejoin.
+    #[must_use]
+    pub fn rejoining(self, epoch: Epoch) -> Self {
+        Self { wanted_epoch: Some(epoch), ..self }
+    }
+}
+
+/// Where a source starts.
+///
+/// ```
+/// use change_feed::source::Start;
+/// use change_feed::{Epoch, Position};
+///
+/// let start = Start::after(&Position::ORIGIN, Epoch::FIRST);
+/// assert!(!start.wants_baseline());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start<'a> {
+    position: &'a Position,
+    epoch: Epoch,
+    wants_baseline: bool,
+}
+
+impl<'a> Start<'a> {
+    /// After this position, in this epoch of the feed.
+    pub fn after(position: &'a Position, epoch: Epoch) -> Self {
+        Self { position, epoch, wants_baseline: false }
+    }
+
+    /// With a baseline of every key before the changes.
+    #[must_use]
+    pub fn with_baseline(self) -> Self {
+        Self { wants_baseline: true, ..self }
+    }
+
+    /// Everything after it is given.
+    pub fn position(&self) -> &'a Position {
+        self.position
+    }
+
+    /// The feed's epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether a baseline of every key comes before the changes.
+    pub fn wants_baseline(&self) -> bool {
+        self.wants_baseline
+    }
+}
+
+/// How much of what committed is not acknowledged yet, as far as a source can tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lag {
+    /// The bytes of the database's log.
+    pub bytes: Option<u64>,
+    /// The number of changes.
+    pub changes: Option<u64>,
+    /// How long ago the oldest of them committed.
+    pub time: Option<Duration>,
+}
+
+impl Lag {
+    /// Told in bytes of the database's log.
+    pub fn of_bytes(bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..Self::default() }
+    }
+
+    /// Told in changes.
+    pub fn of_changes(changes: u64) -> Self {
+        Self { changes: Some(changes), ..Self::default() }
+    }
+
+    /// With the time since the oldest of them committed.
+    #[must_use]
+    pub fn since(self, time: Duration) -> Self {
+        Self { time: Some(time), ..self }
     }
 }
 
@@ -95,8 +193,8 @@ macro_rules! forward {
                 (**self).elect().await
             }
 
-            async fn start(&self, after: &Position) -> Result<(), SourceError> {
-                (**self).start(after).await
+            async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
+                (**self).start(start).await
             }
 
             async fn next(&self) -> Result<Changes, SourceError> {
@@ -105,6 +203,10 @@ macro_rules! forward {
 
             async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
                 (**self).acknowledge(checkpoint).await
+            }
+
+            async fn lag(&self) -> Option<Lag> {
+                (**self).lag().await
             }
 
             async fn release(&self) {

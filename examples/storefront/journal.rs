@@ -262,6 +262,7 @@ mod tests {
                 ("ce_subject", b"order-1"),
                 ("ce_time", b"2026-11-05T09:30:00.000000Z"),
                 ("feed_version", b"1"),
+                ("feed", b"storefront"),
                 ("feed_position", b"1s-000000000000002a-0000000000000000"),
                 ("feed_epoch", b"1"),
             ],

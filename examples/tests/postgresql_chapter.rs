@@ -1,9 +1,10 @@
 //! The chapter on PostgreSQL, docs/postgresql.md: each of its statements runs, as the role that it names, and what they
 //! set up is enough for a feed.
 
+use change_feed::source::Start;
 use std::collections::HashMap;
 
-use change_feed::{Content, FeedName, LogicalSource, Position, Source as _};
+use change_feed::{Content, Epoch, FeedName, LogicalSource, Position, Source as _};
 use order_domain::{Currency, CustomerId, NewOrder};
 use order_store::{OrderStore as _, PostgresOrderStore, Request};
 use sqlx::postgres::PgConnectOptions;
@@ -100,7 +101,7 @@ async fn feed_an_order(feed: &PgConnectOptions, store: &PostgresOrderStore, id: 
         .await
         .expect("all that it needs is there");
     source.elect().await.expect("the only one");
-    source.start(&Position::ORIGIN).await.expect("a slot of its own");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("a slot of its own");
     let order = NewOrder::new(CustomerId::generate(chrono::Utc::now()), Currency::EUR);
     let order = store.create(order, Request::new()).await.expect("a new order");
     loop {

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::record::{Record, RecordError, RecordProblem};
-use crate::feed::change::{EventId, TransactionPlace};
-use crate::feed::identity::Epoch;
+use crate::feed::change::{EventId, Mark};
+use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
+use crate::feed::transaction::{TransactionId, TransactionPlace};
 use crate::judge::observed::Observed;
 
 /// An event as it arrives: a CloudEvent in Kafka's binary mode, with the headers of the feed
@@ -34,6 +35,7 @@ use crate::judge::observed::Observed;
 ///         ("ce_subject", b"order-1"),
 ///         ("ce_time", b"2026-11-05T09:30:00.000000Z"),
 ///         ("feed_version", b"2"),
+///         ("feed", b"orders"),
 ///         ("feed_position", b"1s-000000000000002a-0000000000000000"),
 ///         ("feed_epoch", b"1"),
 ///     ],
@@ -59,12 +61,12 @@ pub struct ReceivedEvent {
     occurred_at: DateTime<Utc>,
     traceparent: Option<Box<str>>,
     version: u64,
-    position: Position,
+    feed: FeedName,
     epoch: Epoch,
+    position: Position,
     transaction: Option<TransactionPlace>,
     withheld: Option<Box<str>>,
-    replay: bool,
-    baseline: bool,
+    mark: Mark,
     payload: Bytes,
 }
 
@@ -134,14 +136,19 @@ impl ReceivedEvent {
         &self.position
     }
 
+    /// The feed that published it: one topic may hold the records of several.
+    pub fn feed(&self) -> &FeedName {
+        &self.feed
+    }
+
     /// The feed's epoch: (epoch, version) orders the events of a key.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// Its place in its database transaction, where the feed could tell.
-    pub fn transaction(&self) -> Option<TransactionPlace> {
-        self.transaction
+    pub fn transaction(&self) -> Option<&TransactionPlace> {
+        self.transaction.as_ref()
     }
 
     /// Why the data is missing, if this is a stub.
@@ -149,14 +156,19 @@ impl ReceivedEvent {
         self.withheld.as_deref()
     }
 
+    /// Whether it is a change, or something else that is published beside those.
+    pub fn mark(&self) -> Mark {
+        self.mark
+    }
+
     /// Whether it was published again on an operator's order.
     pub fn is_replay(&self) -> bool {
-        self.replay
+        self.mark == Mark::Replay
     }
 
     /// Whether it is the state of its key at the beginning of an epoch rather than a change.
     pub fn is_baseline(&self) -> bool {
-        self.baseline
+        self.mark == Mark::Baseline
     }
 
     /// The payload as it was published; empty in a stub.
@@ -185,12 +197,12 @@ impl ReceivedEvent {
             key: &self.key,
             version: self.version,
             event_id: self.event_id,
+            feed: &self.feed,
             epoch: self.epoch,
             position: &self.position,
-            transaction: self.transaction,
+            transaction: self.transaction.as_ref(),
             withheld: self.withheld.is_some(),
-            replay: self.replay,
-            baseline: self.baseline,
+            mark: self.mark,
         }
     }
 }
@@ -241,23 +253,34 @@ fn parse(record: &Record<'_>) -> Result<ReceivedEvent, RecordProblem> {
         occurred_at: headers.required(&TIME)?,
         traceparent: headers.text(&TRACEPARENT)?.map(Box::from),
         version: headers.required(&VERSION)?,
+        feed: headers.required(&FEED)?,
         position: headers.required(&POSITION)?,
         epoch: Epoch::new(headers.required(&EPOCH)?),
         transaction: transaction(&headers)?,
         withheld: withheld.map(Box::from),
-        replay: headers.flag(&REPLAY)?,
-        baseline: headers.flag(&BASELINE)?,
+        mark: mark(&headers)?,
         payload: Bytes::copy_from_slice(payload),
     })
 }
 
+fn mark(headers: &Headers<'_>) -> Result<Mark, RecordProblem> {
+    let marks = [(&SNAPSHOT, Mark::Snapshot), (&BASELINE, Mark::Baseline), (&REPLAY, Mark::Replay)];
+    let mut found = Mark::Change;
+    for (header, mark) in marks {
+        if headers.flag(header)? {
+            found = mark;
+        }
+    }
+    Ok(found)
+}
+
 fn transaction(headers: &Headers<'_>) -> Result<Option<TransactionPlace>, RecordProblem> {
-    let id = headers.parsed(&TX)?;
+    let id = headers.text(&TX)?.map(TransactionId::from);
     let index = headers.parsed(&TX_INDEX)?;
     let count = headers.parsed(&TX_COUNT)?;
     let part = headers.parsed(&TX_PART)?;
     match (id, index) {
-        (Some(id), Some(index)) => Ok(Some(TransactionPlace { id, index, count, part })),
+        (Some(id), Some(index)) => Ok(Some(TransactionPlace { count, part, ..TransactionPlace::new(id, index) })),
         (None, None) if count.is_none() && part.is_none() => Ok(None),
         (None, _) => Err(RecordProblem::Missing(TX.name)),
         (Some(_), None) => Err(RecordProblem::Missing(TX_INDEX.name)),
@@ -282,13 +305,15 @@ const SUBJECT: Header = header("ce_subject", "the key");
 const TIME: Header = header("ce_time", "a time as in RFC 3339");
 const TRACEPARENT: Header = header("traceparent", "text");
 const VERSION: Header = header("feed_version", "a decimal number");
+const FEED: Header = header("feed", "the name of a feed");
 const POSITION: Header = header("feed_position", "a position that this version of change-feed can read");
 const EPOCH: Header = header("feed_epoch", "a decimal number");
-const TX: Header = header("feed_tx", "a decimal number");
+const TX: Header = header("feed_tx", "text");
 const TX_INDEX: Header = header("feed_tx_index", "a decimal number");
 const TX_COUNT: Header = header("feed_tx_count", "a decimal number");
 const TX_PART: Header = header("feed_tx_part", "a decimal number");
 const WITHHELD: Header = header("feed_withheld", "text");
+const SNAPSHOT: Header = header("feed_snapshot", "true");
 const REPLAY: Header = header("feed_replay", "true");
 const BASELINE: Header = header("feed_baseline", "true");
 
@@ -350,6 +375,8 @@ impl fmt::Display for ReceivedEvent {
 mod tests {
     use super::*;
     use crate::feed::envelope::Envelope;
+    use crate::feed::identity::FeedIdentity;
+    use crate::feed::identity::tests::identity;
     use crate::feed::router::Router;
     use crate::memory::database::MemoryDatabase;
     use crate::memory::event::MemoryEvent;
@@ -358,9 +385,8 @@ mod tests {
     fn envelope() -> Envelope {
         let database = MemoryDatabase::new();
         database.commit([MemoryEvent::new("order-1").payload(r#"{"sku":"milk","quantity":2}"#)]);
-        Router::to_topic("orders.events")
-            .route(database.changes().remove(0), Epoch::new(3))
-            .expect("a topic for events")
+        let feed = FeedIdentity { epoch: Epoch::new(3), ..identity() };
+        Router::to_topic("orders.events").route(database.changes().remove(0), &feed).expect("a topic for events")
     }
 
     /// The record that an envelope becomes, after some damage to its headers.
@@ -399,7 +425,7 @@ mod tests {
         assert_eq!(Some(event.event_type()), envelope.event_type());
         assert_eq!(Some(event.version()), envelope.version());
         assert_eq!(event.position(), envelope.position());
-        assert_eq!(event.epoch(), Epoch::new(3));
+        assert_eq!((event.feed(), event.epoch()), (&identity().feed, Epoch::new(3)));
         assert_eq!(event.transaction(), envelope.transaction());
         assert_eq!(*event.payload(), envelope.payload());
         assert_eq!(
@@ -413,10 +439,9 @@ mod tests {
 
     #[test]
     fn marks_arrive() {
-        assert!(parsed(&envelope().replayed()).is_replay());
-        let baseline = EventId::new(Uuid::now_v7());
-        let event = parsed(&envelope().as_baseline(baseline));
-        assert_eq!((event.is_baseline(), event.event_id()), (true, baseline));
+        for mark in [Mark::Change, Mark::Snapshot, Mark::Baseline, Mark::Replay] {
+            assert_eq!(parsed(&envelope().marked(mark)).mark(), mark);
+        }
         let stub = parsed(&envelope().withheld("too large"));
         assert_eq!(stub.withheld_reason(), Some("too large"));
         assert!(stub.payload().is_empty());

@@ -8,37 +8,73 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::change_id::ChangeId;
 use super::position::Position;
 use super::row_change::RowChange;
+use super::transaction::TransactionPlace;
 
 /// One committed change, as a source captured it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Change {
-    /// Where it stands in the source: after the previous complete end, at or before the next one.
-    /// Not a place to start from, and without a tail.
+    /// Its place in the source: after the previous complete end, at or before the next one. Not a place to start
+    /// from, and without a tail. Of a row it is the same whichever run gives the change.
     pub position: Position,
-    /// Its place in its database transaction, where the source can tell.
+    /// Its place in its database transaction, where the source can tell. `None` for what is in no transaction of a
+    /// writer, as the rows of a snapshot are.
     pub transaction: Option<TransactionPlace>,
+    /// Whether it is a change that was made just now, or something else that is published beside those.
+    pub mark: Mark,
     /// What changed.
     pub content: Content,
+}
+
+/// What a record is to its readers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mark {
+    /// A change, in the order of the commits.
+    #[default]
+    Change,
+    /// A row as a snapshot read it: it was there before the feed, or before the table was captured.
+    Snapshot,
+    /// The state of a key at the beginning of an epoch: it holds the effect of every earlier change.
+    ///
+    /// An event has an id of its own then, since a consumer that knows the event must take the baseline all the same.
+    Baseline,
+    /// Published again on an operator's order: no duplicate, and out of order.
+    Replay,
 }
 
 impl Change {
     /// An event at this position.
     pub fn event(position: Position, event: EventRecord) -> Self {
-        Self { position, transaction: None, content: Content::Event(event) }
+        Self { position, transaction: None, mark: Mark::Change, content: Content::Event(event) }
     }
 
     /// A change of a row at this position.
     pub fn row(position: Position, change: RowChange) -> Self {
-        Self { position, transaction: None, content: Content::Row(change) }
+        Self { position, transaction: None, mark: Mark::Change, content: Content::Row(change) }
     }
 
     /// With its place in its database transaction.
     #[must_use]
     pub fn in_transaction(self, place: TransactionPlace) -> Self {
         Self { transaction: Some(place), ..self }
+    }
+
+    /// With this mark.
+    #[must_use]
+    pub fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
+    }
+
+    /// What identifies it: see [`ChangeId`].
+    pub fn id(&self) -> ChangeId {
+        match &self.content {
+            Content::Event(event) => ChangeId::event(event.event_id),
+            Content::Row(_) => ChangeId::row(&self.position),
+        }
     }
 }
 
@@ -121,38 +157,5 @@ impl fmt::Display for EventId {
 impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// The place of a change in its database transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TransactionPlace {
-    /// The database's id of the transaction (PostgreSQL: `xid8`).
-    pub id: u64,
-    /// 0 for the transaction's first change.
-    pub index: u32,
-    /// The number of changes that were captured of the transaction; only on its last one.
-    pub count: Option<u32>,
-    /// On the last change of each part but the last of a transaction that is published in parts, since it is too
-    /// large or takes too long for one: 1 for the first part.
-    pub part: Option<u32>,
-}
-
-impl TransactionPlace {
-    /// The place of a change that is not the transaction's last, or not known to be.
-    pub const fn new(id: u64, index: u32) -> Self {
-        Self { id, index, count: None, part: None }
-    }
-
-    /// The place of the last change of a transaction of `count` changes.
-    pub const fn last(id: u64, count: u32) -> Self {
-        Self { id, index: count.saturating_sub(1), count: Some(count), part: None }
-    }
-
-    /// The same place, as the last one of this part of a transaction that is published in parts.
-    #[must_use]
-    pub const fn ending_part(self, part: u32) -> Self {
-        Self { part: Some(part), ..self }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use super::position::Position;
 ///
 /// 1 to 48 characters: lower-case ASCII letters, digits and `_`, a letter first. That is what
 /// PostgreSQL takes for a slot, Kafka for a topic and Prometheus for a label, without quoting.
+/// Cloning is cheap: each record bears it.
 ///
 /// ```
 /// use change_feed::FeedName;
@@ -22,7 +24,7 @@ use super::position::Position;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FeedName(String);
+pub struct FeedName(Arc<str>);
 
 impl FeedName {
     /// The longest name, in bytes.
@@ -34,7 +36,7 @@ impl FeedName {
         let starts_well = name.starts_with(|first: char| first.is_ascii_lowercase());
         let rest_is_plain = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         if starts_well && rest_is_plain && name.len() <= Self::MAX_LEN_BYTES {
-            Ok(Self(name))
+            Ok(Self(Arc::from(name)))
         } else {
             Err(InvalidFeedName { name: name.chars().take(80).collect() })
         }
@@ -70,7 +72,7 @@ impl TryFrom<String> for FeedName {
 
 impl From<FeedName> for String {
     fn from(name: FeedName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 
@@ -205,6 +207,21 @@ impl FeedIdentity {
         self.check_parts(stored, kept_by)?;
         self.check_topics(stored)?;
         Ok(self.with_topics_of(stored))
+    }
+
+    /// The same, while a [rejoin](crate::source::Elected::rejoining) is recorded: this identity is in its epoch, and
+    /// replaces what was stored in an earlier one, of which the feed's name alone must be the same. What was stored in
+    /// the rejoin's own epoch is compared whole, so that a copy of the database can't take over the feed.
+    pub(crate) fn check_while(
+        self,
+        rejoin: Option<Epoch>,
+        stored: &FeedIdentity,
+        kept_by: Side,
+    ) -> Result<FeedIdentity, Mismatch> {
+        if rejoin == Some(self.epoch) && stored.epoch < self.epoch && stored.feed == self.feed {
+            return Ok(self);
+        }
+        self.check(stored, kept_by)
     }
 
     fn with_topics_of(mut self, stored: &FeedIdentity) -> Self {
@@ -440,10 +457,11 @@ impl Mismatch {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn identity() -> FeedIdentity {
+    /// An identity for tests of other modules, too.
+    pub(crate) fn identity() -> FeedIdentity {
         let topic = Topic { partitions: 12, id: Some("a".to_owned()) };
         FeedIdentity {
             feed: FeedName::new("orders").expect("a valid name"),

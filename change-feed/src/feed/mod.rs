@@ -1,6 +1,7 @@
 //! What moves through a feed, and what says where the feed is.
 
 pub(crate) mod change;
+pub(crate) mod change_id;
 pub(crate) mod envelope;
 pub(crate) mod identity;
 pub(crate) mod part;
@@ -9,8 +10,10 @@ pub(crate) mod router;
 pub(crate) mod row;
 pub(crate) mod row_change;
 pub(crate) mod table;
+pub(crate) mod transaction;
 
-pub use change::{Change, Content, EventId, EventRecord, TransactionPlace};
+pub use change::{Change, Content, EventId, EventRecord, Mark};
+pub use change_id::{ChangeId, InvalidChangeId};
 pub use envelope::Envelope;
 pub use identity::{
     Checkpoint, Epoch, FeedIdentity, FeedName, InvalidFeedName, Mismatch, PublisherIdentity, Side, SourceIdentity,
@@ -22,3 +25,4 @@ pub use router::{NoRoute, Router, RowFormat};
 pub use row::{Cell, InvalidRow, Row};
 pub use row_change::{BeforeImage, Operation, RowChange};
 pub use table::{Column, Table};
+pub use transaction::{TransactionId, TransactionPlace};

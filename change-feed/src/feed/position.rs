@@ -11,12 +11,29 @@ const FORMAT: char = '1';
 /// The text of [`Position::ORIGIN`]; sorts before every other position.
 const ORIGIN: &str = "0";
 
+/// The minor word after which the changes of a transaction stand.
+const BEFORE_CHANGES: u64 = 1 << 63;
+
 /// A place in a source: everything at or before it has been captured.
 ///
 /// A position is opaque to everybody but the source that made it. Positions of one feed and
 /// epoch are totally ordered by their two words, and their text sorts as they do, byte by byte.
 /// Only a complete end ([`End::Complete`](crate::feed::part::End::Complete)) is a place to start from; only
 /// such positions carry a tail, and no two of them have the same words.
+///
+/// # Places at one major word
+///
+/// A source that reads rows beside its stream (a snapshot, a baseline) gives them in *chunks*, each of which ends at a
+/// place to start from: after the complete end that the stream has reached, and before the changes that follow it. So
+/// that there is room for them, such a source divides the minor word:
+///
+/// | minor word | what stands there |
+/// | --- | --- |
+/// | 0 | the end of a transaction ([`Position::new`]) |
+/// | 1 to 2⁶³ - 1 | the rows of chunks in their order, each chunk ending at its last row ([`Position::chunk`]) |
+/// | from 2⁶³ on | the changes of a transaction in their order ([`Position::change`]) |
+///
+/// Any other source may use the minor word as it likes.
 ///
 /// # Text form
 ///
@@ -58,6 +75,37 @@ impl Position {
     pub const fn new(kind: char, major: u64, minor: u64) -> Self {
         assert!(kind.is_ascii_alphabetic(), "the kind of a position is an ASCII letter");
         Self(Some(Place { kind, major, minor, tail: None }))
+    }
+
+    /// The position of row `number` (1, 2, 3 …) of the chunks at this major word.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0 or 2⁶³ and more, or the kind is not an ASCII letter.
+    pub const fn chunk(kind: char, major: u64, number: u64) -> Self {
+        assert!(number != 0 && number < BEFORE_CHANGES, "rows of chunks are numbered from 1 to 2^63 - 1");
+        Self::new(kind, major, number)
+    }
+
+    /// The position of change `index` (0, 1, 2 …) of the transaction at this major word.
+    ///
+    /// # Panics
+    ///
+    /// If the index is 2⁶³ - 1 or more, or the kind is not an ASCII letter.
+    pub const fn change(kind: char, major: u64, index: u64) -> Self {
+        assert!(index < BEFORE_CHANGES - 1, "a transaction has fewer than 2^63 changes");
+        Self::new(kind, major, BEFORE_CHANGES + 1 + index)
+    }
+
+    /// The number of the row of a [chunk](Position::chunk) at this place; `None` at any other place.
+    pub fn chunk_row(&self) -> Option<u64> {
+        Some(self.minor()).filter(|minor| (1..BEFORE_CHANGES).contains(minor))
+    }
+
+    /// The number of a transaction's changes through this place, which is that of a [change](Position::change); `None`
+    /// at any other place.
+    pub fn changes(&self) -> Option<u64> {
+        self.minor().checked_sub(BEFORE_CHANGES).filter(|changes| *changes > 0)
     }
 
     /// The same position with what the source needs beside the two words to start there again:
@@ -215,6 +263,21 @@ mod tests {
         #[test]
         fn the_text_sorts_as_the_positions_do(a in any_position(), b in any_position()) {
             prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+        }
+
+        #[test]
+        fn chunks_stand_between_a_complete_end_and_the_changes_that_follow_it(
+            major: u64, rows in 1_u64..BEFORE_CHANGES, index in 0..BEFORE_CHANGES - 1,
+        ) {
+            let end = Position::new('l', major, 0).with_tail("1");
+            let first = Position::chunk('l', major, 1).with_tail("a");
+            let chunk = Position::chunk('l', major, rows);
+            let change = Position::change('l', major, 0);
+            prop_assert!(end < first && (rows == 1 || first < chunk) && chunk < change);
+            prop_assert!(change <= Position::change('l', major, index));
+            prop_assert_eq!((end.chunk_row(), chunk.chunk_row(), change.chunk_row()), (None, Some(rows), None));
+            let changes = Position::change('l', major, index).changes();
+            prop_assert_eq!((end.changes(), chunk.changes(), changes), (None, None, Some(index + 1)));
         }
 
         #[test]

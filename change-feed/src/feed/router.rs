@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::change::{Change, Content};
 use super::envelope::Envelope;
-use super::identity::Epoch;
+use super::identity::FeedIdentity;
 
 /// Picks the topic and the form of each change.
 ///
@@ -99,27 +99,27 @@ impl Router {
         flat.map(|route| Arc::clone(&route.topic)).collect()
     }
 
-    /// The envelope of a change.
+    /// The envelope of a change of this feed.
     ///
     /// # Errors
     ///
     /// [`NoRoute`] for an event without a topic for events, and for a row of a table that was not named.
-    pub fn route(&self, change: Change, epoch: Epoch) -> Result<Envelope, NoRoute> {
-        let Change { position, transaction, content } = change;
+    pub fn route(&self, change: Change, feed: &FeedIdentity) -> Result<Envelope, NoRoute> {
+        let Change { position, transaction, mark, content } = change;
         let envelope = match content {
             Content::Event(event) => {
                 let topic = self.events.as_ref().ok_or_else(|| NoRoute { what: Arc::clone(&event.outbox) })?;
-                Envelope::cloud_event(Arc::clone(topic), Arc::clone(&self.source), event, position, epoch)
+                Envelope::cloud_event(Arc::clone(topic), Arc::clone(&self.source), event, position, feed)
             }
             Content::Row(change) => {
                 let route = self.tables.get(change.table.qualified_name());
                 let RowRoute { topic, format } =
                     route.ok_or_else(|| NoRoute { what: Arc::from(change.table.qualified_name()) })?;
                 match format {
-                    RowFormat::Flat => Envelope::flat_row(Arc::clone(topic), change, position, epoch),
+                    RowFormat::Flat => Envelope::flat_row(Arc::clone(topic), change, position, feed),
                 }
             }
         };
-        Ok(envelope.in_transaction(transaction))
+        Ok(envelope.in_transaction(transaction).marked(mark))
     }
 }

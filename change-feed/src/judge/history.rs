@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::feed::change::EventId;
+use crate::feed::transaction::TransactionId;
 
 /// What should have been published: the rows of an outbox, in any order.
 ///
@@ -18,18 +19,18 @@ use crate::feed::change::EventId;
 ///
 /// let event_id = EventId::new(uuid::Uuid::now_v7());
 /// let mut history = History::new();
-/// history.add(Expected { key: "order-1", version: 1, event_id, transaction: Some(731) });
+/// history.add(Expected { key: "order-1", version: 1, event_id, transaction: Some(731.into()) });
 /// assert_eq!(history.len(), 1);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct History {
     keys: HashMap<Arc<str>, u32>,
-    transactions: HashMap<u64, u32>,
+    transactions: HashMap<TransactionId, u32>,
     rows: Vec<Row>,
 }
 
 /// An event that should have been published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected<'a> {
     /// The aggregate's id as text.
     pub key: &'a str,
@@ -37,9 +38,9 @@ pub struct Expected<'a> {
     pub version: u64,
     /// The event's id.
     pub event_id: EventId,
-    /// The database transaction that appended it, where that is known: any number that tells
+    /// The database transaction that appended it, where that is known: any id that tells
     /// transactions apart. It need not be the one in the records.
-    pub transaction: Option<u64>,
+    pub transaction: Option<TransactionId>,
 }
 
 #[derive(Debug, Clone)]

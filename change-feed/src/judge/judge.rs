@@ -6,8 +6,8 @@ use super::history::{Fate, History, Index, Lookup};
 use super::observed::Observed;
 use super::transactions::{Member, Transactions};
 use super::verdict::{Finding, FindingKind, RecordPlace, Verdict};
-use crate::feed::change::EventId;
-use crate::feed::identity::Epoch;
+use crate::feed::change::{EventId, Mark};
+use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
 
 /// How often the topic's publisher promises to deliver an event.
@@ -33,7 +33,7 @@ pub enum Delivery {
 ///
 /// ```
 /// use change_feed::judge::{Delivery, Expected, FindingKind, History, Judge, Observed};
-/// use change_feed::{Epoch, EventId, Position};
+/// use change_feed::{Epoch, EventId, FeedName, Mark, Position};
 ///
 /// let event_id = EventId::new(uuid::Uuid::now_v7());
 /// let history = History::from_iter([Expected { key: "order-1", version: 1, event_id, transaction: None }]);
@@ -44,23 +44,25 @@ pub enum Delivery {
 ///     key: "order-1",
 ///     version: 1,
 ///     event_id,
+///     feed: &FeedName::new("orders")?,
 ///     epoch: Epoch::FIRST,
 ///     position: &Position::new('s', 1, 0),
 ///     transaction: None,
 ///     withheld: false,
-///     replay: false,
-///     baseline: false,
+///     mark: Mark::Change,
 /// };
 /// judge.observe(&record);
 /// judge.observe(&Observed { offset: 1, ..record });
 /// let verdict = judge.verdict();
 /// assert_eq!(verdict.total(FindingKind::Duplicated), 1);
 /// assert!(!verdict.is_clean());
+/// # Ok::<(), change_feed::InvalidFeedName>(())
 /// ```
 #[derive(Debug)]
 pub struct Judge {
     delivery: Delivery,
-    through: Option<(Epoch, Position)>,
+    /// Where the history ends, by feed.
+    through: BTreeMap<FeedName, (Epoch, Position)>,
     history: Index,
     progress: Vec<Progress>,
     /// Records that the history doesn't hold, by key and epoch: a later baseline may repair them.
@@ -96,7 +98,7 @@ impl Judge {
         let history = history.index();
         let mut judge = Self {
             delivery,
-            through: None,
+            through: BTreeMap::new(),
             progress: vec![Progress::default(); history.key_count()],
             history,
             unexpected: BTreeMap::new(),
@@ -107,10 +109,10 @@ impl Judge {
         judge
     }
 
-    /// The history ends at this position of this epoch: records after it are counted, not judged.
+    /// The history ends at this position of this epoch of this feed: its records after it are counted, not judged.
     #[must_use]
-    pub fn through(mut self, epoch: Epoch, position: Position) -> Self {
-        self.through = Some((epoch, position));
+    pub fn through(mut self, feed: FeedName, epoch: Epoch, position: Position) -> Self {
+        self.through.insert(feed, (epoch, position));
         self
     }
 
@@ -133,11 +135,11 @@ impl Judge {
             return;
         }
         counts.withheld += u64::from(record.withheld);
-        counts.replays += u64::from(record.replay);
+        counts.replays += u64::from(record.mark == Mark::Replay);
         let Some(key) = self.history.key(record.key) else {
             return self.extra(record, "no event of this key in the history");
         };
-        if record.baseline && self.progress[key].baseline == Some((record.epoch, record.event_id)) {
+        if record.mark == Mark::Baseline && self.progress[key].baseline == Some((record.epoch, record.event_id)) {
             return self.repeat(record);
         }
         match self.history.look_up(key, record.version) {
@@ -175,19 +177,19 @@ impl Judge {
     }
 
     fn is_beyond(&self, record: &Observed<'_>) -> bool {
-        self.through.as_ref().is_some_and(|(epoch, position)| {
+        self.through.get(record.feed).is_some_and(|(epoch, position)| {
             record.epoch > *epoch || (record.epoch == *epoch && record.position > position)
         })
     }
 
     fn opens_epoch(&self, key: usize, record: &Observed<'_>) -> bool {
-        record.baseline && self.progress[key].last.is_none_or(|(epoch, _)| epoch < record.epoch)
+        record.mark == Mark::Baseline && self.progress[key].last.is_none_or(|(epoch, _)| epoch < record.epoch)
     }
 
     /// A record of an event of the history.
     fn take(&mut self, key: usize, event: usize, record: &Observed<'_>) {
         if self.history.events[event].fate == Fate::Seen {
-            if !record.replay {
+            if record.mark != Mark::Replay {
                 self.repeat(record);
             }
             return;
@@ -195,11 +197,11 @@ impl Judge {
         self.verdict.counts_mut().published += 1;
         self.history.see(event);
         if let Some(place) = record.transaction
-            && let Err(fault) = self.transactions.take(member(key, event, record), place, &self.history)
+            && let Err(fault) = self.transactions.take(record, member(key, event, record), place, &self.history)
         {
             self.find(FindingKind::Torn, record, &fault);
         }
-        if !record.replay {
+        if record.mark != Mark::Replay {
             self.follow(key, record);
         }
     }
@@ -284,7 +286,7 @@ impl Judge {
     fn take_pruned(&mut self, key: usize, record: &Observed<'_>) {
         self.verdict.counts_mut().pruned += 1;
         self.transactions.disturb(record);
-        if record.replay {
+        if record.mark == Mark::Replay {
             return;
         }
         let progress = &mut self.progress[key];

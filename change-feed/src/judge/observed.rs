@@ -1,9 +1,10 @@
 //! A record as the judge sees it.
 
-use crate::feed::change::{EventId, TransactionPlace};
+use crate::feed::change::{EventId, Mark};
 use crate::feed::envelope::Envelope;
-use crate::feed::identity::Epoch;
+use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
+use crate::feed::transaction::TransactionPlace;
 
 /// A record of a topic, as far as the judge looks at it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,18 +19,18 @@ pub struct Observed<'a> {
     pub version: u64,
     /// The event's id.
     pub event_id: EventId,
+    /// The feed that published it.
+    pub feed: &'a FeedName,
     /// The feed's epoch when it was published.
     pub epoch: Epoch,
     /// Where its change stands in the source.
     pub position: &'a Position,
     /// Its place in its database transaction, where the record tells it.
-    pub transaction: Option<TransactionPlace>,
+    pub transaction: Option<&'a TransactionPlace>,
     /// A stub whose data is withheld. It stands for its event.
     pub withheld: bool,
-    /// Published again on an operator's order. No duplicate, and not judged for its order.
-    pub replay: bool,
-    /// The state of its key at the beginning of an epoch.
-    pub baseline: bool,
+    /// Whether it is a change. A replay is no duplicate and not judged for its order; a baseline opens an epoch of its key.
+    pub mark: Mark,
 }
 
 impl<'a> Observed<'a> {
@@ -41,12 +42,12 @@ impl<'a> Observed<'a> {
             key: envelope.key(),
             version: envelope.version()?,
             event_id: envelope.event_id()?,
+            feed: envelope.feed(),
             epoch: envelope.epoch(),
             position: envelope.position(),
             transaction: envelope.transaction(),
             withheld: envelope.withheld_reason().is_some(),
-            replay: envelope.is_replay(),
-            baseline: envelope.is_baseline(),
+            mark: envelope.mark(),
         })
     }
 }

@@ -7,9 +7,10 @@ use super::history::{Expected, History};
 use super::judge::{Delivery, Judge};
 use super::observed::Observed;
 use super::verdict::{FindingKind, Verdict};
-use crate::feed::change::{EventId, TransactionPlace};
-use crate::feed::identity::Epoch;
+use crate::feed::change::{EventId, Mark};
+use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
+use crate::feed::transaction::{TransactionId, TransactionPlace};
 
 const PARTITIONS: u32 = 3;
 
@@ -20,12 +21,12 @@ struct Record {
     key: String,
     version: u64,
     event_id: EventId,
+    feed: FeedName,
     epoch: Epoch,
     position: Position,
     transaction: Option<TransactionPlace>,
     withheld: bool,
-    replay: bool,
-    baseline: bool,
+    mark: Mark,
 }
 
 /// A history and the topic that it should give.
@@ -40,7 +41,7 @@ struct Row {
     key: String,
     version: u64,
     event_id: EventId,
-    transaction: Option<u64>,
+    transaction: Option<TransactionId>,
 }
 
 /// Who tells of transactions.
@@ -66,18 +67,22 @@ fn event_id(number: u64) -> EventId {
     EventId::new(Uuid::from_u64_pair(0x0198, number))
 }
 
+fn feed(name: &str) -> FeedName {
+    FeedName::new(name).expect("a valid name")
+}
+
 fn record(key: &str, version: u64, event: u64) -> Record {
     Record {
         partition: 0,
         key: key.to_owned(),
         version,
         event_id: event_id(event),
+        feed: feed("one"),
         epoch: Epoch::FIRST,
         position: Position::new('s', event, 0),
         transaction: None,
         withheld: false,
-        replay: false,
-        baseline: false,
+        mark: Mark::Change,
     }
 }
 
@@ -96,8 +101,8 @@ fn case(transactions: &[Vec<u8>], told: Told) -> Case {
             let (name, version) = (format!("key-{key}"), versions[usize::from(*key)]);
             let event = case.history.len() as u64;
             let count = (index + 1 == keys.len()).then_some(keys.len() as u32);
-            let place = TransactionPlace { id, index: index as u32, count, part: None };
-            case.history.push(Row { transaction: told.by_history().then_some(id), ..row(&name, version, event) });
+            let place = TransactionPlace { count, ..TransactionPlace::new(id, index as u32) };
+            case.history.push(Row { transaction: told.by_history().then(|| id.into()), ..row(&name, version, event) });
             case.topic.push(Record {
                 partition: u32::from(*key) % PARTITIONS,
                 transaction: told.by_records().then_some(place),
@@ -125,7 +130,7 @@ fn judge_read(case: &Case, delivery: Delivery, side_by_side: bool) -> Verdict {
             key: &row.key,
             version: row.version,
             event_id: row.event_id,
-            transaction: row.transaction,
+            transaction: row.transaction.clone(),
         })
         .collect();
     observe(Judge::new(history, delivery), &case.topic, side_by_side)
@@ -144,12 +149,12 @@ fn observe(mut judge: Judge, topic: &[Record], side_by_side: bool) -> Verdict {
             key: &record.key,
             version: record.version,
             event_id: record.event_id,
+            feed: &record.feed,
             epoch: record.epoch,
             position: &record.position,
-            transaction: record.transaction,
+            transaction: record.transaction.as_ref(),
             withheld: record.withheld,
-            replay: record.replay,
-            baseline: record.baseline,
+            mark: record.mark,
         });
     }
     judge.verdict()
@@ -387,7 +392,7 @@ fn plain(history: &[Row], topic: &[Record]) -> Verdict {
 }
 
 fn replayed(record: Record) -> Record {
-    Record { replay: true, ..record }
+    Record { mark: Mark::Replay, ..record }
 }
 
 fn in_epoch(epoch: u32, record: Record) -> Record {
@@ -395,7 +400,7 @@ fn in_epoch(epoch: u32, record: Record) -> Record {
 }
 
 fn baseline(epoch: u32, key: &str, version: u64, event: u64) -> Record {
-    Record { baseline: true, ..in_epoch(epoch, record(key, version, event)) }
+    Record { mark: Mark::Baseline, ..in_epoch(epoch, record(key, version, event)) }
 }
 
 #[test]
@@ -498,13 +503,13 @@ fn versions_that_were_pruned_from_the_outbox_are_no_phantoms() {
 
 #[test]
 fn a_transaction_that_was_pruned_in_part_is_not_torn() {
-    let place = |index, count| Some(TransactionPlace { id: 7, index, count, part: None });
+    let place = |index, count| Some(TransactionPlace { count, ..TransactionPlace::new(7, index) });
     let topic = [
         Record { transaction: place(1, Some(2)), ..record("b", 1, 2) },
         Record { transaction: place(0, None), ..record("a", 1, 1) },
         record("a", 2, 3),
     ];
-    let history = [Row { transaction: Some(7), ..row("b", 1, 2) }, row("a", 2, 3)];
+    let history = [Row { transaction: Some(7.into()), ..row("b", 1, 2) }, row("a", 2, 3)];
     let verdict = plain(&history, &topic);
     assert!(verdict.is_clean(), "{verdict}");
     let without_the_pruned = plain(&history, &[topic[0].clone(), topic[2].clone()]);
@@ -523,7 +528,7 @@ fn records_after_the_position_of_the_history_are_not_judged() {
     let topic = [record("a", 1, 1), record("a", 2, 2), in_epoch(2, record("a", 3, 0))];
     let history: History =
         [Expected { key: "a", version: 1, event_id: event_id(1), transaction: None }].into_iter().collect();
-    let judge = Judge::new(history, Delivery::ExactlyOnce).through(Epoch::FIRST, Position::new('s', 1, 0));
+    let judge = Judge::new(history, Delivery::ExactlyOnce).through(feed("one"), Epoch::FIRST, Position::new('s', 1, 0));
     let verdict = observe(judge, &topic, true);
     assert!(verdict.is_clean(), "{verdict}");
     assert_eq!(verdict.counts().beyond, 2);

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use super::history::Index;
 use super::observed::Observed;
 use super::verdict::RecordPlace;
-use crate::feed::change::TransactionPlace;
-use crate::feed::identity::Epoch;
+use crate::feed::identity::{Epoch, FeedName};
+use crate::feed::transaction::{TransactionId, TransactionPlace};
 
 /// The transactions that the records name and that are not whole yet.
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
-    open: HashMap<(Epoch, u64), Claim>,
+    open: HashMap<(FeedName, Epoch, TransactionId), Claim>,
 }
 
 /// What the records of one transaction said so far.
@@ -36,9 +36,15 @@ pub(super) struct Member {
 
 impl Transactions {
     /// Takes the first record of an event. An error says what is wrong with its place.
-    pub(super) fn take(&mut self, member: Member, place: TransactionPlace, history: &Index) -> Result<(), String> {
-        let id = (member.epoch, place.id);
-        let claim = self.open.entry(id).or_insert_with(|| Claim::new(Some(member)));
+    pub(super) fn take(
+        &mut self,
+        record: &Observed<'_>,
+        member: Member,
+        place: &TransactionPlace,
+        history: &Index,
+    ) -> Result<(), String> {
+        let id = (record.feed.clone(), record.epoch, place.id.clone());
+        let claim = self.open.entry(id.clone()).or_insert_with(|| Claim::new(Some(member)));
         let taken = claim.take(member, place, history);
         if claim.is_whole() && !claim.disturbed {
             self.open.remove(&id);
@@ -50,7 +56,7 @@ impl Transactions {
     /// holds: what its transaction lacks is no finding of its own.
     pub(super) fn disturb(&mut self, record: &Observed<'_>) {
         if let Some(place) = record.transaction {
-            let claim = self.open.entry((record.epoch, place.id));
+            let claim = self.open.entry((record.feed.clone(), record.epoch, place.id.clone()));
             claim.or_insert_with(|| Claim::new(None)).disturbed = true;
         }
     }
@@ -69,7 +75,7 @@ impl Claim {
         Self { indexes: IndexSet::default(), count: None, disturbed: false, first }
     }
 
-    fn take(&mut self, member: Member, place: TransactionPlace, history: &Index) -> Result<(), String> {
+    fn take(&mut self, member: Member, place: &TransactionPlace, history: &Index) -> Result<(), String> {
         if self.disturbed {
             return Ok(());
         }
@@ -84,8 +90,8 @@ impl Claim {
         }
     }
 
-    fn fault_of(&mut self, member: Member, place: TransactionPlace, history: &Index) -> Option<String> {
-        let TransactionPlace { index, count, .. } = place;
+    fn fault_of(&mut self, member: Member, place: &TransactionPlace, history: &Index) -> Option<String> {
+        let TransactionPlace { index, count, .. } = *place;
         if !self.indexes.insert(index) {
             return Some(format!("two records have index {index}"));
         }

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::feed::change::{Change, Content, EventRecord, TransactionPlace};
+use crate::feed::change::{Change, EventRecord};
 use crate::feed::identity::{Checkpoint, FeedName, Mismatch};
 use crate::feed::part::{Changes, End};
 use crate::feed::position::Position;
+use crate::feed::transaction::TransactionPlace;
 
 /// The letter of this source's positions; their first word is the sequence number of a change.
 const KIND: char = 'm';
@@ -37,15 +38,11 @@ impl History {
         }
         for (index, event) in records.into_iter().enumerate() {
             self.end += 1;
-            self.changes.push_back(Change {
-                position: place(self.end),
-                transaction: Some(if index == last {
-                    TransactionPlace::last(self.transactions, clamped(last + 1))
-                } else {
-                    TransactionPlace::new(self.transactions, clamped(index))
-                }),
-                content: Content::Event(event),
-            });
+            self.changes.push_back(Change::event(place(self.end), event).in_transaction(if index == last {
+                TransactionPlace::last(self.transactions, clamped(last + 1))
+            } else {
+                TransactionPlace::new(self.transactions, clamped(index))
+            }));
         }
         place(self.end)
     }
@@ -100,7 +97,7 @@ impl History {
 }
 
 fn ends_transaction(change: &Change) -> bool {
-    change.transaction.is_some_and(|place| place.count.is_some())
+    change.transaction.as_ref().is_some_and(|place| place.count.is_some())
 }
 
 /// The position of the change with this sequence number; 0 is before the first.

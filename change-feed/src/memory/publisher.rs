@@ -141,6 +141,7 @@ impl Publisher for MemoryPublisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::identity::tests::identity;
     use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, Mismatch, PublisherIdentity, Side, SourceIdentity};
     use crate::feed::part::End;
     use crate::feed::position::Position;
@@ -157,7 +158,7 @@ mod tests {
         let database = MemoryDatabase::new();
         let position = database.commit(keys.iter().copied());
         let router = Router::to_topic(TOPIC);
-        let route = |change| router.route(change, Epoch::FIRST).expect("a topic for events");
+        let route = |change| router.route(change, &identity()).expect("a topic for events");
         (database.changes().into_iter().map(route).collect(), End::Complete(position))
     }
 

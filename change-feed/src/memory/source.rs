@@ -10,8 +10,7 @@ use super::database::OUTBOX;
 use super::history::History;
 use crate::feed::identity::{Checkpoint, FeedName, SourceIdentity};
 use crate::feed::part::Changes;
-use crate::feed::position::Position;
-use crate::source::{Elected, Source, SourceError};
+use crate::source::{Elected, Source, SourceError, Start};
 
 /// Captures what is committed in a [`MemoryDatabase`].
 ///
@@ -20,14 +19,15 @@ use crate::source::{Elected, Source, SourceError};
 ///
 /// ```
 /// use change_feed::memory::{MemoryDatabase, MemorySource};
-/// use change_feed::{FeedName, Position, Source};
+/// use change_feed::source::Start;
+/// use change_feed::{Epoch, FeedName, Position, Source};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let database = MemoryDatabase::new();
 /// database.commit(["order-1"]);
 /// let source = MemorySource::new(&database, &FeedName::new("orders")?);
 /// source.elect().await?;
-/// source.start(&Position::ORIGIN).await?;
+/// source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await?;
 /// assert_eq!(source.next().await?.changes.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
@@ -113,22 +113,17 @@ impl Source for MemorySource {
                 let is_new = !history.elected.contains_key(&self.feed);
                 let holder = *history.elected.entry(self.feed.clone()).or_insert(self.id);
                 if holder == self.id {
-                    return Ok(Elected {
-                        identity: SourceIdentity {
-                            kind: "memory".to_owned(),
-                            system: self.database.system().to_owned(),
-                            captures: OUTBOX.to_owned(),
-                        },
-                        checkpoint: history.checkpoints.get(&self.feed).cloned(),
-                        is_new,
-                    });
+                    let identity = SourceIdentity::new("memory", self.database.system(), OUTBOX);
+                    let elected = Elected::new(identity, history.checkpoints.get(&self.feed).cloned());
+                    return Ok(if is_new { elected } else { elected.still_held() });
                 }
             }
             moved.await;
         }
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
+        let after = start.position();
         let mut cursor = self.cursor();
         let history = self.database.history();
         self.check_elected(&history)?;
@@ -171,7 +166,9 @@ impl Drop for MemorySource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::identity::Epoch;
     use crate::feed::part::End;
+    use crate::feed::position::Position;
     use crate::memory::history::place;
     use futures::FutureExt as _;
 
@@ -182,7 +179,7 @@ mod tests {
     async fn started(database: &MemoryDatabase, max_run_changes: usize, after: &Position) -> MemorySource {
         let source = MemorySource::new(database, &feed()).max_run_changes(max_run_changes);
         source.elect().await.expect("elected");
-        source.start(after).await.expect("started");
+        source.start(&Start::after(after, Epoch::FIRST)).await.expect("started");
         source
     }
 
@@ -236,10 +233,10 @@ mod tests {
         let source = started(&database, 3, &Position::ORIGIN).await;
         database.forget_through(&forgotten);
         for position in [place(99), place(1), Position::new('x', 2, 0), Position::ORIGIN] {
-            let refused = source.start(&position).await.expect_err("refused");
+            let refused = source.start(&Start::after(&position, Epoch::FIRST)).await.expect_err("refused");
             assert!(matches!(refused, SourceError::Closed(_)), "{position}: {refused}");
         }
-        assert!(source.start(&forgotten).await.is_ok());
+        assert!(source.start(&Start::after(&forgotten, Epoch::FIRST)).await.is_ok());
     }
 
     #[tokio::test]
@@ -247,7 +244,7 @@ mod tests {
         let database = MemoryDatabase::new();
         database.commit(["a", "b"]);
         let source = started(&database, 3, &Position::ORIGIN).await;
-        assert!(source.start(&place(1)).await.is_err());
+        assert!(source.start(&Start::after(&place(1), Epoch::FIRST)).await.is_err());
     }
 
     #[tokio::test]
@@ -272,7 +269,7 @@ mod tests {
         database.depose(&feed());
         let next = source.next().await;
         assert!(matches!(next, Err(SourceError::Transient(_))), "{next:?}");
-        assert!(source.start(&Position::ORIGIN).await.is_err());
+        assert!(source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.is_err());
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ fn push(lines: &mut Vec<u8>, envelope: &Envelope) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::identity::Epoch;
+    use crate::feed::identity::tests::identity;
     use crate::feed::position::Position;
     use crate::feed::router::Router;
     use crate::feed::row::{Cell, Row};
@@ -85,7 +85,7 @@ mod tests {
         database
             .changes()
             .into_iter()
-            .map(|change| router.route(change, Epoch::FIRST).expect("a topic for events"))
+            .map(|change| router.route(change, &identity()).expect("a topic for events"))
             .collect()
     }
 
@@ -117,7 +117,7 @@ mod tests {
         let table = Arc::new(Table::new("public", "orders", [Column::key("id", 20)]));
         let row = Row::from_cells([Cell::Text("7")]).expect("a small row");
         let deleted = RowChange::delete(table, BeforeImage::Key(row), DateTime::UNIX_EPOCH);
-        let tombstone = Envelope::flat_row("t".into(), deleted, Position::new('t', 1, 0), Epoch::FIRST);
+        let tombstone = Envelope::flat_row("t".into(), deleted, Position::new('t', 1, 0), &identity());
         let text = String::from_utf8(render(std::slice::from_ref(&tombstone)).expect("a line")).expect("text");
         let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!((record.get("payload"), &record["key"]), (Some(&serde_json::Value::Null), &"7".into()));

@@ -188,8 +188,8 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
         #[cfg(feature = "failpoints")]
         fail::fail_point!("decoded");
         trace!(target: LOG, feed = %self.relay.feed, changes = changes.len(), ?end, "captured");
-        let (router, epoch, rejections) = (&self.relay.router, self.identity.epoch, &self.memory.rejections);
-        let route = |change| router.route(change, epoch).map(|envelope| rejections.apply(envelope));
+        let (router, feed, rejections) = (&self.relay.router, self.identity, &self.memory.rejections);
+        let route = |change| router.route(change, feed).map(|envelope| rejections.apply(envelope));
         let routed: Result<Vec<_>, NoRoute> = changes.into_iter().map(route).collect();
         let envelopes = routed.map_err(RelayError::from)?;
         self.memory.captured.note(&end);

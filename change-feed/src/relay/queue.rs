@@ -123,7 +123,7 @@ impl FormedPart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::identity::Epoch;
+    use crate::feed::identity::tests::identity;
     use crate::feed::position::Position;
     use crate::feed::router::Router;
     use crate::memory::database::MemoryDatabase;
@@ -140,7 +140,7 @@ mod tests {
         database
             .changes()
             .into_iter()
-            .map(|change| router.route(change, Epoch::FIRST).expect("a topic for events"))
+            .map(|change| router.route(change, &identity()).expect("a topic for events"))
             .collect()
     }
 

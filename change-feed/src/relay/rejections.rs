@@ -2,23 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::feed::change::EventId;
+use crate::feed::change_id::ChangeId;
 use crate::feed::envelope::Envelope;
-use crate::feed::position::Position;
 
 /// Remembers why envelopes were rejected, from the rejection until a complete end has passed them.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    reasons: HashMap<Name, String>,
+    reasons: HashMap<ChangeId, String>,
     /// Whose stubs were published since the last complete end.
-    passed: Vec<Name>,
-}
-
-/// What tells an envelope from every other of its feed, also when it comes again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Name {
-    Event(EventId),
-    Row(Position, Option<u32>),
+    passed: Vec<ChangeId>,
 }
 
 impl Rejections {
@@ -27,7 +19,7 @@ impl Rejections {
     }
 
     pub(super) fn remember(&mut self, envelope: &Envelope, reason: String) {
-        self.reasons.insert(Name::of(envelope), reason);
+        self.reasons.insert(envelope.change_id(), reason);
     }
 
     /// The envelope itself, or its stub if it was rejected.
@@ -35,7 +27,7 @@ impl Rejections {
         if self.reasons.is_empty() {
             return envelope;
         }
-        match self.reasons.get(&Name::of(&envelope)) {
+        match self.reasons.get(&envelope.change_id()) {
             Some(reason) => envelope.withheld(reason),
             None => envelope,
         }
@@ -54,30 +46,21 @@ impl Rejections {
         }
         let before = self.passed.len();
         let stubs = envelopes.iter().filter(|envelope| envelope.withheld_reason().is_some());
-        self.passed.extend(stubs.map(Name::of));
+        self.passed.extend(stubs.map(Envelope::change_id));
         let stubs = self.passed.len() - before;
         if complete {
-            for name in self.passed.drain(..) {
-                self.reasons.remove(&name);
+            for id in self.passed.drain(..) {
+                self.reasons.remove(&id);
             }
         }
         stubs
     }
 }
 
-impl Name {
-    fn of(envelope: &Envelope) -> Self {
-        match envelope.event_id() {
-            Some(event_id) => Self::Event(event_id),
-            None => Self::Row(envelope.position().clone(), envelope.transaction().map(|place| place.index)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::identity::Epoch;
+    use crate::feed::identity::tests::identity;
     use crate::feed::router::Router;
     use crate::memory::database::MemoryDatabase;
 
@@ -86,11 +69,8 @@ mod tests {
         let database = MemoryDatabase::new();
         database.commit(["a", "b"]);
         let router = Router::to_topic("t");
-        let envelopes: Vec<_> = database
-            .changes()
-            .into_iter()
-            .map(|c| router.route(c, Epoch::FIRST).expect("a topic for events"))
-            .collect();
+        let envelopes: Vec<_> =
+            database.changes().into_iter().map(|c| router.route(c, &identity()).expect("a topic for events")).collect();
         let mut rejections = Rejections::default();
         rejections.remember(&envelopes[0], "too large".to_owned());
         let stubs: Vec<_> = envelopes.into_iter().map(|envelope| rejections.apply(envelope)).collect();

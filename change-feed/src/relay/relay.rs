@@ -30,7 +30,7 @@ use crate::source::Source;
 /// A session that was up for so long was a success even if there was nothing to publish: longer
 /// than the watchdogs of sources and publishers, so that no failure takes that long to show.
 const LASTING: Duration = Duration::from_secs(60);
-/// How long giving up the election may take.
+/// How long the publisher may take to let go, and the source to give up the election.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Moves what committed from a source through a router to a publisher.
@@ -117,9 +117,13 @@ impl<S: Source, P: Publisher> Relay<S, P> {
     /// a fifth faster into Kafka. Who stays with glibc saves a third of the memory with `MALLOC_ARENA_MAX=1`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Stopped, RelayError> {
         let ended = self.run_sessions(shutdown).await;
-        // Best effort: a source that can't be told loses its election by its silence.
+        // Best effort, and the publisher first: once the election is given up, the next relay resumes its publisher.
+        if timeout(RELEASE_TIMEOUT, self.publisher.release()).await.is_err() {
+            warn!(target: LOG, feed = %self.feed, "the publisher did not let go in time");
+        }
+        // A source that can't be told loses its election by its silence.
         if timeout(RELEASE_TIMEOUT, self.source.release()).await.is_err() {
-            warn!(target: LOG, feed = %self.feed, "the election could not be given up");
+            warn!(target: LOG, feed = %self.feed, "the election could not be given up in time");
         }
         ended
     }

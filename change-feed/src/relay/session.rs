@@ -12,8 +12,7 @@ use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch,
 use crate::feed::position::Position;
 use crate::publisher::Publisher;
 use crate::publisher::{KeptPosition, Resume, Resumed};
-use crate::source::Elected;
-use crate::source::Source;
+use crate::source::{Elected, Source, Start};
 
 /// Where a session begins.
 #[derive(Debug)]
@@ -21,6 +20,8 @@ pub(super) struct Beginning {
     pub(super) checkpoint: Checkpoint,
     /// Whether the source is told what is published.
     pub(super) acknowledges: bool,
+    /// Whether a baseline of every key comes before the changes.
+    pub(super) wants_baseline: bool,
 }
 
 /// Becomes the active relay, shuts out earlier ones, proves that source and publisher still belong
@@ -44,12 +45,15 @@ pub(super) async fn establish<S: Source, P: Publisher>(
     let (topics, compacted) = (router.topics(), router.compacted_topics());
     let request = Resume::new(feed, &elected.identity, elected.checkpoint.as_ref(), &topics).compacting(&compacted);
     let request = if memory.newly_elected { request.newly_elected() } else { request };
+    let request = elected.wanted_epoch.map_or(request, |epoch| request.rejoining(epoch));
     let resumed = publisher.resume(&request).await?;
     memory.newly_elected = false;
     let beginning = compare(feed, elected, resumed, memory.published.as_ref()).map_err(RelayError::from)?;
     let checkpoint = &beginning.checkpoint;
+    let start = Start::after(&checkpoint.position, checkpoint.identity.epoch);
+    let start = if beginning.wants_baseline { start.with_baseline() } else { start };
     // Started before it is enrolled: what the source refuses as not its own must not be stored there.
-    source.start(&checkpoint.position).await?;
+    source.start(&start).await?;
     // Enrolled before anything is published: records of a feed that the source doesn't know would
     // look forgotten.
     if beginning.acknowledges {
@@ -65,41 +69,57 @@ fn check_source(feed: &FeedName, elected: &Elected) -> Result<(), Mismatch> {
     let Some(stored) = &elected.checkpoint else {
         return Ok(());
     };
-    let FeedIdentity { epoch, publisher, .. } = stored.identity.clone();
+    let (epoch, publisher) = (epoch_of(elected), stored.identity.publisher.clone());
     let found = FeedIdentity::new(feed.clone(), epoch, elected.identity.clone(), publisher);
-    found.check(&stored.identity, Side::Source).map(drop)
+    found.check_while(elected.wanted_epoch, &stored.identity, Side::Source).map(drop)
+}
+
+/// The epoch of this start: that of a recorded rejoin, or else that of what the source stores.
+fn epoch_of(elected: &Elected) -> Epoch {
+    let stored = elected.checkpoint.as_ref().map(|checkpoint| checkpoint.identity.epoch);
+    elected.wanted_epoch.max(stored).unwrap_or(Epoch::FIRST)
 }
 
 /// Who the feed is now and where it goes on, if everything fits what was stored on both sides.
+///
+/// The two sides can't store at once. Of a crash between them this is the whole rule:
+///
+/// - Normally both are in one epoch, and a publisher that keeps its position decides; the source lags.
+/// - While a rejoin is recorded at the source, its epoch is the higher one until the publisher has stored the first
+///   part of it: the source's position decides. From then on both are in one epoch, and the rule above holds. A
+///   baseline is wanted all the while: the position tells the source how much of it is published.
+/// - A higher epoch at the publisher, or at the source without a recorded rejoin, is a mismatch.
 fn compare(
     feed: &FeedName,
     elected: Elected,
     resumed: Resumed,
     published: Option<&Checkpoint>,
 ) -> Result<Beginning, Mismatch> {
-    let at_source = elected.checkpoint;
-    let at_publisher = match &resumed.position {
-        KeptPosition::At(checkpoint) => Some(&**checkpoint),
-        KeptPosition::Never | KeptPosition::Ephemeral | KeptPosition::NotYet => None,
-    };
-    let stored = at_source.as_ref().or(at_publisher);
-    let epoch = stored.map_or(Epoch::FIRST, |stored| stored.identity.epoch);
-    let mut identity = FeedIdentity::new(feed.clone(), epoch, elected.identity, resumed.identity);
+    let epoch = epoch_of(&elected);
+    let Elected { identity, checkpoint: at_source, wanted_epoch, .. } = elected;
+    let rejoin = wanted_epoch.filter(|rejoin| *rejoin == epoch);
+    let mut identity = FeedIdentity::new(feed.clone(), epoch, identity, resumed.identity);
     if resumed.position == KeptPosition::Ephemeral {
+        // Everything is published again, to readers that know nothing: no baseline is needed.
         let position = further(Position::ORIGIN, published, &identity);
-        return Ok(Beginning { checkpoint: Checkpoint::new(identity, position), acknowledges: false });
+        let checkpoint = Checkpoint::new(identity, position);
+        return Ok(Beginning { checkpoint, acknowledges: false, wants_baseline: false });
     }
     if let Some(stored) = &at_source {
-        identity = identity.check(&stored.identity, Side::Source)?;
+        identity = identity.check_while(rejoin, &stored.identity, Side::Source)?;
     }
-    if let Some(stored) = at_publisher {
-        identity = identity.check(&stored.identity, Side::Publisher)?;
+    if let KeptPosition::At(stored) = &resumed.position {
+        if at_source.is_none() && rejoin.is_none() {
+            return Err(Mismatch::Forgotten { known_by: Side::Publisher, position: stored.position.clone() });
+        }
+        identity = identity.check_while(rejoin, &stored.identity, Side::Publisher)?;
     }
-    let mut position = go_on(at_source.as_ref(), &resumed.position)?;
+    let mut position = go_on(epoch, rejoin.is_some(), at_source.as_ref(), &resumed.position)?;
     if resumed.position == KeptPosition::Never {
         position = further(position, published, &identity);
     }
-    Ok(Beginning { checkpoint: Checkpoint::new(identity, position), acknowledges: true })
+    let checkpoint = Checkpoint::new(identity, position);
+    Ok(Beginning { checkpoint, acknowledges: true, wants_baseline: rejoin.is_some() })
 }
 
 /// Where the publisher keeps no position, this relay may know more than the source was told.
@@ -110,24 +130,28 @@ fn further(position: Position, published: Option<&Checkpoint>, identity: &FeedId
     }
 }
 
-/// Where the feed goes on: where the publisher stands, or the source where that keeps no position.
-fn go_on(at_source: Option<&Checkpoint>, kept: &KeptPosition) -> Result<Position, Mismatch> {
-    let acknowledged = at_source.map(|checkpoint| &checkpoint.position);
-    match (acknowledged, kept) {
-        (_, KeptPosition::Ephemeral) | (None, KeptPosition::Never | KeptPosition::NotYet) => Ok(Position::ORIGIN),
-        (Some(acknowledged), KeptPosition::Never) => Ok(acknowledged.clone()),
+/// Where the feed goes on: where the publisher stands, or the source where that keeps no position of this epoch.
+fn go_on(
+    epoch: Epoch,
+    is_rejoining: bool,
+    at_source: Option<&Checkpoint>,
+    kept: &KeptPosition,
+) -> Result<Position, Mismatch> {
+    let acknowledged = at_source.map_or(Position::ORIGIN, |checkpoint| checkpoint.position.clone());
+    let published = match kept {
+        KeptPosition::At(published) if published.identity.epoch == epoch => &published.position,
         // Enrolled, and ended before the first part was published.
-        (Some(acknowledged), KeptPosition::NotYet) if acknowledged.is_origin() => Ok(Position::ORIGIN),
-        (Some(acknowledged), KeptPosition::NotYet) => {
-            Err(Mismatch::Forgotten { known_by: Side::Source, position: acknowledged.clone() })
+        KeptPosition::NotYet if !is_rejoining && !acknowledged.is_origin() => {
+            return Err(Mismatch::Forgotten { known_by: Side::Source, position: acknowledged });
         }
-        (None, KeptPosition::At(published)) => {
-            Err(Mismatch::Forgotten { known_by: Side::Publisher, position: published.position.clone() })
+        KeptPosition::Never | KeptPosition::NotYet | KeptPosition::Ephemeral | KeptPosition::At(_) => {
+            return Ok(acknowledged);
         }
-        (Some(acknowledged), KeptPosition::At(published)) if *acknowledged > published.position => {
-            let (acknowledged, published) = (acknowledged.clone(), published.position.clone());
-            Err(Mismatch::PublisherBehind { acknowledged, published })
-        }
-        (Some(_), KeptPosition::At(published)) => Ok(published.position.clone()),
+    };
+    // Positions of different epochs can't be compared.
+    let is_comparable = at_source.is_some_and(|checkpoint| checkpoint.identity.epoch == epoch);
+    if is_comparable && acknowledged > *published {
+        return Err(Mismatch::PublisherBehind { acknowledged, published: published.clone() });
     }
+    Ok(published.clone())
 }

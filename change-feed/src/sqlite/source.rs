@@ -16,12 +16,11 @@ use super::reader::{Limits, Reader};
 use super::state;
 use crate::feed::identity::{Checkpoint, FeedName, SourceIdentity};
 use crate::feed::part::Changes;
-use crate::feed::position::Position;
 use crate::outbox::pace::Pace;
 use crate::outbox::pace::Wake;
 use crate::outbox::table::Outbox;
 use crate::source::SourceError;
-use crate::source::{Elected, Source};
+use crate::source::{Elected, Source, Start};
 
 /// Captures an outbox of SQLite by its sequence: see [the module](super) for what it promises.
 ///
@@ -158,13 +157,13 @@ impl Source for SqliteOutboxSource {
         Ok(Elected::new(identity, checkpoint))
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
         let mut capture = self.capture.lock().await;
         self.require_held().await?;
         let Some(Capture { pool, reader, pace, .. }) = capture.as_mut() else {
             return Err(not_elected());
         };
-        reader.start(pool, after).await?;
+        reader.start(pool, start.position()).await?;
         pace.active();
         Ok(())
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use change_feed::publisher::{Resume, Resumed};
-use change_feed::source::Elected;
+use change_feed::source::{Elected, Start};
 use change_feed::{
-    Changes, Checkpoint, End, Envelope, FeedIdentity, KafkaPublisher, Part, Position, PublishError, Publisher, Source,
+    Changes, Checkpoint, End, Envelope, FeedIdentity, KafkaPublisher, Part, PublishError, Publisher, Source,
     SourceError,
 };
 use serde::{Deserialize, Serialize};
@@ -74,8 +74,8 @@ impl<S: Source> Source for Tardy<S> {
         self.0.elect().await
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
-        self.0.start(after).await
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
+        self.0.start(start).await
     }
 
     async fn next(&self) -> Result<Changes, SourceError> {

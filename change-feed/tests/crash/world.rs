@@ -157,7 +157,7 @@ impl World {
             key: &committed.key,
             version: committed.version,
             event_id: committed.event_id,
-            transaction: Some(committed.transaction),
+            transaction: Some(committed.transaction.into()),
         });
         let mut judge = Judge::new(History::from_iter(expected), delivery);
         for event in &self.topic.events {

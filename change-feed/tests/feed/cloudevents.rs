@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use change_feed::{Envelope, Epoch, EventId, EventRecord, Position, TransactionPlace};
+use change_feed::{
+    Envelope, Epoch, EventId, EventRecord, FeedIdentity, FeedName, Mark, Position, PublisherIdentity, SourceIdentity,
+    TransactionPlace,
+};
 use chrono::DateTime;
 use uuid::Uuid;
 
@@ -35,19 +38,29 @@ fn a_stub_in_the_place_of_a_withheld_event() {
 
 #[test]
 fn an_event_that_is_published_again_on_an_operators_order() {
-    assert_eq!(shown(&envelope(event()).replayed()), include_str!("../golden/cloudevents/replay.txt"));
+    assert_eq!(shown(&envelope(event()).marked(Mark::Replay)), include_str!("../golden/cloudevents/replay.txt"));
+}
+
+#[test]
+fn an_event_as_a_snapshot_read_it() {
+    assert_eq!(shown(&envelope(event()).marked(Mark::Snapshot)), include_str!("../golden/cloudevents/snapshot.txt"));
 }
 
 #[test]
 fn a_state_at_the_beginning_of_an_epoch() {
     let id = EventId::new(Uuid::from_u128(0x0190_a1b2_7c3d_7e4f_8a5b_ffff_ffff_ffff));
-    assert_eq!(shown(&envelope(event()).as_baseline(id)), include_str!("../golden/cloudevents/baseline.txt"));
+    let baseline = envelope(event_with(id)).marked(Mark::Baseline);
+    assert_eq!(shown(&baseline), include_str!("../golden/cloudevents/baseline.txt"));
 }
 
 fn event() -> EventRecord {
+    event_with(EventId::new(Uuid::from_u128(0x0190_a1b2_7c3d_7e4f_8a5b_6c7d_8e9f_0a1b)))
+}
+
+fn event_with(id: EventId) -> EventRecord {
     EventRecord::new(
         "public.order_events".into(),
-        EventId::new(Uuid::from_u128(0x0190_a1b2_7c3d_7e4f_8a5b_6c7d_8e9f_0a1b)),
+        id,
         "0190a1b2-0000-7000-8000-000000000001".into(),
         4,
         "order.item_added.v1".into(),
@@ -58,7 +71,9 @@ fn event() -> EventRecord {
 
 fn envelope(event: EventRecord) -> Envelope {
     let position = Position::new('p', 42, 7);
-    Envelope::cloud_event("orders.events".into(), "/change-feed/orders".into(), event, position, Epoch::new(2))
+    let (source, publisher) = (SourceIdentity::new("", "", ""), PublisherIdentity::new("", ""));
+    let feed = FeedIdentity::new(FeedName::new("orders").expect("a valid name"), Epoch::new(2), source, publisher);
+    Envelope::cloud_event("orders.events".into(), "/change-feed/orders".into(), event, position, &feed)
 }
 
 /// Topic and key, the headers in their order, an empty line, the value.

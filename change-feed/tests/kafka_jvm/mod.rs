@@ -10,7 +10,7 @@ mod seen;
 
 use std::collections::BTreeSet;
 
-use change_feed::FeedName;
+use change_feed::{FeedName, Mark};
 use uuid::Uuid;
 
 use crate::kafka_jvm::cluster::{create_topic, read, read_events, wait_until_arrived, wait_until_stable};
@@ -96,7 +96,7 @@ async fn write_and_abort(feed: &FeedName) {
     let marked = [
         relay.event("a", 1, "{}").withheld("too large"),
         relay.tombstone("a"),
-        relay.event("b", 1, "{}").replayed(),
+        relay.event("b", 1, "{}").marked(Mark::Replay),
         relay.event("Schlüssel ✓", 2, "{}"),
     ];
     relay.complete(&marked, 2).await;

@@ -93,7 +93,7 @@ impl Relay {
         let event =
             if version.is_multiple_of(2) { event.with_traceparent("00-0af7651916cd43dd-b7ad6b71-01") } else { event };
         let position = Position::new('t', version, 0);
-        Envelope::cloud_event(topic_of(&self.feed).into(), "/tests".into(), event, position, Epoch::FIRST)
+        Envelope::cloud_event(topic_of(&self.feed).into(), "/tests".into(), event, position, &self.identity)
             .in_transaction(Some(TransactionPlace::new(7, 0)))
     }
 
@@ -102,7 +102,7 @@ impl Relay {
         let table = Arc::new(Table::new("public", "notes", [Column::key("id", 25)]));
         let row = Row::from_cells([Cell::Text(key)]).expect("a small row");
         let deleted = RowChange::delete(table, BeforeImage::Key(row), DateTime::UNIX_EPOCH);
-        Envelope::flat_row(topic_of(&self.feed).into(), deleted, Position::new('t', 1, 0), Epoch::FIRST)
+        Envelope::flat_row(topic_of(&self.feed).into(), deleted, Position::new('t', 1, 0), &self.identity)
     }
 }
 

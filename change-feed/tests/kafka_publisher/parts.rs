@@ -43,7 +43,7 @@ impl Run {
             DateTime::from_timestamp(1_700_000_000, 123_456_000).expect("in range"),
         );
         let position = Position::new('t', version, 0);
-        Envelope::cloud_event(self.place_topic.clone(), "/tests".into(), event, position, Epoch::FIRST)
+        Envelope::cloud_event(self.place_topic.clone(), "/tests".into(), event, position, &self.identity)
             .in_transaction(Some(TransactionPlace::new(7, 0)))
     }
 
@@ -67,7 +67,7 @@ impl Run {
     }
 
     fn enveloped(&self, change: RowChange, position: u64) -> Envelope {
-        Envelope::flat_row(self.place_topic.clone(), change, Position::new('t', position, 0), Epoch::FIRST)
+        Envelope::flat_row(self.place_topic.clone(), change, Position::new('t', position, 0), &self.identity)
     }
 
     /// Publishes the envelopes and completes them at this position.

@@ -3,7 +3,7 @@
 use std::env;
 use std::time::{Duration, Instant};
 
-use change_feed::{Envelope, Epoch, Router};
+use change_feed::{Envelope, Epoch, FeedIdentity, FeedName, PublisherIdentity, Router, SourceIdentity};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -115,5 +115,11 @@ pub(crate) fn envelopes(database: &change_feed::memory::MemoryDatabase, keys: &[
     database.commit(keys.iter().copied());
     let router = Router::to_topic("any");
     let new = database.changes().into_iter().skip(before);
-    new.map(|change| router.route(change, Epoch::FIRST).expect("a topic for events")).collect()
+    new.map(|change| router.route(change, &identity()).expect("a topic for events")).collect()
+}
+
+/// The identity of a feed that the tests publish as.
+fn identity() -> FeedIdentity {
+    let (source, publisher) = (SourceIdentity::new("", "", ""), PublisherIdentity::new("", ""));
+    FeedIdentity::new(FeedName::new("tests").expect("a valid name"), Epoch::FIRST, source, publisher)
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use broker::{TIMEOUT, Topic, brokers, envelopes};
-use change_feed::EventId;
+use change_feed::Mark;
 use change_feed::consumer::{Admission, RecordProblem};
 use change_feed::judge::{Delivery, Expected, History, Judge};
 use change_feed::kafka::{KafkaReader, ReaderError, Received};
@@ -47,7 +47,7 @@ async fn everything_that_was_committed_is_read_and_then_the_reader_is_at_the_end
             key: envelope.key(),
             version: envelope.version().expect("an event"),
             event_id: envelope.event_id().expect("an event"),
-            transaction: Some(1),
+            transaction: Some(1.into()),
         })
         .collect();
     let mut judge = Judge::new(history, Delivery::ExactlyOnce);
@@ -259,9 +259,8 @@ async fn a_broker_that_is_not_there_is_unavailable() {
 async fn marks_and_ids_arrive_through_a_real_broker() {
     let (topic, database) = (Topic::create("marks", 1).await, MemoryDatabase::new());
     let [event] = envelopes(&database, &["a"]).try_into().expect("one");
-    let baseline = EventId::new(uuid::Uuid::now_v7());
     let published =
-        [event.clone().withheld("too large"), event.clone().replayed(), event.clone().as_baseline(baseline)];
+        [event.clone().withheld("too large"), event.clone().marked(Mark::Replay), event.clone().marked(Mark::Baseline)];
     topic.publish(&published);
     let received = read_to_end(&topic).await;
     let [stub, replay, again] = received.try_into().expect("three");
@@ -269,5 +268,5 @@ async fn marks_and_ids_arrive_through_a_real_broker() {
     assert_eq!(Some(stub.event.event_id()), event.event_id());
     assert!(stub.event.payload().is_empty());
     assert_eq!((replay.event.is_replay(), replay.admission), (true, Admission::Replay));
-    assert_eq!((again.event.is_baseline(), again.event.event_id()), (true, baseline));
+    assert_eq!(again.event.mark(), Mark::Baseline);
 }

@@ -1,6 +1,7 @@
 //! The end of a feed.
 
-use change_feed::{Position, Source, SourceError};
+use change_feed::source::Start;
+use change_feed::{Epoch, Position, Source, SourceError};
 
 use crate::logical::world::{World, read, text};
 
@@ -25,7 +26,7 @@ async fn cleaning_up_takes_away_what_the_feed_has_made_and_it_can_begin_anew() {
 
     let anew = world.builder().connect().await.expect("the server");
     assert_eq!(anew.elect().await.expect("nobody else is").checkpoint, None);
-    anew.start(&Position::ORIGIN).await.expect("a new slot");
+    anew.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("a new slot");
     world.append("a", 2).await;
     assert_eq!(crate::logical::world::versions(&read(&anew, 1).await), [crate::logical::world::version("a", 2)]);
 }

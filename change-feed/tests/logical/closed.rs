@@ -2,7 +2,8 @@
 
 use change_feed::outbox::Outbox;
 use change_feed::postgres::log::LogicalSourceBuilder;
-use change_feed::{LogicalSource, Mismatch, Position, Source, SourceError};
+use change_feed::source::Start;
+use change_feed::{Epoch, LogicalSource, Mismatch, Position, Source, SourceError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use crate::logical::world::{World, end, read, refusal, started, text, version, v
 async fn start(builder: LogicalSourceBuilder, after: &Position) -> Result<LogicalSource, SourceError> {
     let source = builder.connect().await?;
     source.elect().await?;
-    source.start(after).await?;
+    source.start(&Start::after(after, Epoch::FIRST)).await?;
     Ok(source)
 }
 
@@ -265,7 +266,7 @@ async fn a_publication_that_is_dropped_and_made_anew_is_noticed_while_the_feed_r
     let remedy = reason.remedy().to_string();
     world.run(&remedy[remedy.find("update change_feed").expect("a statement")..]).await;
     again.elect().await.expect("it is taken for the feed's own");
-    again.start(&place).await.expect("the slot has it all");
+    again.start(&Start::after(&place, Epoch::FIRST)).await.expect("the slot has it all");
     world.append("a", 2).await;
     assert_eq!(versions(&read(&again, 1).await), [version("a", 2)]);
     drop(again);

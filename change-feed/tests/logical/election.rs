@@ -1,8 +1,9 @@
 //! One active source, and its standby.
 
+use change_feed::source::Start;
 use std::time::Duration;
 
-use change_feed::{Position, Source, SourceError};
+use change_feed::{Epoch, Position, Source, SourceError};
 
 use crate::logical::world::{PATIENCE, World, end, read, refusal, text, version, versions};
 
@@ -17,7 +18,7 @@ async fn a_standby_takes_over_when_the_active_one_is_gone_without_a_word() {
     assert!(waits.is_err(), "one is elected already");
     let (elected, ()) = tokio::join!(tokio::time::timeout(PATIENCE, standby.elect()), async { drop(active) });
     assert!(elected.expect("in time").expect("it is free").is_new);
-    standby.start(&place).await.expect("the slot is free, or will be");
+    standby.start(&Start::after(&place, Epoch::FIRST)).await.expect("the slot is free, or will be");
     world.append("a", 2).await;
     assert_eq!(versions(&read(&standby, 1).await), [version("a", 2)]);
 }
@@ -63,7 +64,7 @@ async fn a_source_that_is_released_can_be_elected_again_and_goes_on() {
     source.release().await;
     assert_eq!(world.slot("active").await.as_deref(), Some("false"));
     assert!(source.elect().await.expect("it is free").is_new);
-    source.start(&place).await.expect("a position of ours");
+    source.start(&Start::after(&place, Epoch::FIRST)).await.expect("a position of ours");
     world.append("a", 2).await;
     assert_eq!(versions(&read(&source, 1).await), [version("a", 2)]);
 }

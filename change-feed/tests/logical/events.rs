@@ -29,8 +29,8 @@ async fn an_event_is_given_with_its_content_and_its_place_in_its_transaction() {
     assert_eq!(first.event_id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
     assert_eq!(first.occurred_at.to_rfc3339(), "2026-11-23T05:46:08.500+00:00");
     assert_eq!(first.traceparent.as_deref(), Some("00-a"));
-    let places: Vec<_> = changes.iter().map(|change| change.transaction.expect("a place")).collect();
-    assert!(places.iter().all(|place| place.id == transaction.unsigned_abs()));
+    let places: Vec<_> = changes.iter().map(|change| change.transaction.clone().expect("a place")).collect();
+    assert!(places.iter().all(|place| place.id == transaction.unsigned_abs().into()));
     assert_eq!((places[0].index, places[0].count, places[1].index, places[1].count), (0, None, 1, Some(2)));
     assert!(changes[0].position < changes[1].position);
 }
@@ -66,7 +66,7 @@ async fn what_rolled_back_is_not_given_and_savepoints_leave_no_trace() {
     transaction.commit().await.expect("a commit");
     let runs = read(&source, 2).await;
     assert_eq!(versions(&runs), [version("a", 1), version("a", 2)]);
-    assert_eq!(changes(&runs)[1].transaction.expect("a place").count, Some(2));
+    assert_eq!(changes(&runs)[1].transaction.clone().expect("a place").count, Some(2));
 }
 
 #[tokio::test]

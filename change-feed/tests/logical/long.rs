@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::world::{PATIENCE, World, changes, end, event, outbox, read, refusal, started, text, version, versions};
 use crate::support::instance::{Instance, Standby};
-use change_feed::{Mismatch, Position, Source, SourceError};
+use change_feed::source::Start;
+use change_feed::{Epoch, Mismatch, Position, Source, SourceError};
 
 const ADMIN: &str = "ADMIN_DATABASE_URL";
 
@@ -51,7 +52,7 @@ async fn a_slot_whose_log_the_server_has_removed_is_refused_and_noticed_while_th
     source.release().await;
     let error = answer(async || {
         source.elect().await?;
-        source.start(&place).await
+        source.start(&Start::after(&place, Epoch::FIRST)).await
     });
     closed(&error.await.expect_err("its log is gone"), "invalidated");
 }
@@ -95,14 +96,14 @@ async fn after_a_promotion_the_feed_goes_on_unless_its_position_is_of_a_history_
 
     let source = world.builder().connect().await.expect("a primary");
     source.elect().await.expect("nobody else is");
-    source.start(&place).await.expect("the other timeline was left behind it");
+    source.start(&Start::after(&place, Epoch::FIRST)).await.expect("the other timeline was left behind it");
     let runs = read(&source, 2).await;
     assert_eq!(versions(&runs), [version("a", 2), version("a", 3)]);
     let after = end(&runs);
     assert!(after.tail() == Some("2") && place.tail() == Some("1"), "{place} and {after}");
     // A place behind the switch, on the timeline that did not go there.
     let elsewhere = Position::new('l', after.major(), 0).with_tail("1");
-    let error = source.start(&elsewhere).await.expect_err("another history");
+    let error = source.start(&Start::after(&elsewhere, Epoch::FIRST)).await.expect_err("another history");
     assert!(matches!(error, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&error));
     source.release().await;
     world.builder().clean_up().await.expect("nobody is active");
@@ -124,7 +125,7 @@ async fn a_server_that_crashes_gives_again_what_was_not_acknowledged_and_loses_n
         instance.crash().await;
         let again = answer(async || {
             source.elect().await?;
-            source.start(&place).await
+            source.start(&Start::after(&place, Epoch::FIRST)).await
         });
         again.await.expect("everything behind it is there");
     }
@@ -155,7 +156,10 @@ async fn a_transaction_of_a_million_rows_passes_whole_in_bounded_memory() {
         whole = seen > 0 && run.end.position().is_some();
         peak = peak.max(resident_bytes());
         if whole {
-            assert_eq!(changes(&[run]).last().and_then(|change| change.transaction?.count), u32::try_from(ROWS).ok());
+            assert_eq!(
+                changes(&[run]).last().and_then(|change| change.transaction.as_ref()?.count),
+                u32::try_from(ROWS).ok()
+            );
         }
     }
     let grown = (peak - before) >> 20;

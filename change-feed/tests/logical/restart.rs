@@ -1,6 +1,7 @@
 //! Positions, and starting at them.
 
-use change_feed::{Position, Source, SourceError};
+use change_feed::source::Start;
+use change_feed::{Epoch, Position, Source, SourceError};
 
 use crate::logical::world::{World, changes, end, read, refusal, started, text, version, versions};
 
@@ -18,14 +19,14 @@ async fn every_end_can_be_started_from_also_when_the_slot_is_far_behind() {
         ends.push(end(&read(&source, 2).await));
     }
     for (given, place) in ends.iter().enumerate().rev() {
-        source.start(place).await.expect("the slot has it all");
+        source.start(&Start::after(place, Epoch::FIRST)).await.expect("the slot has it all");
         let left = 2 * (ends.len() - given - 1);
         if left > 0 {
             let runs = read(&source, left).await;
             assert_eq!(versions(&runs)[0], version("a", given as u64 + 2));
         }
     }
-    source.start(&Position::ORIGIN).await.expect("nothing was acknowledged");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("nothing was acknowledged");
     assert_eq!(changes(&read(&source, 8).await).len(), 8);
 }
 
@@ -39,13 +40,13 @@ async fn each_part_of_a_split_transaction_can_be_started_from_and_nothing_is_los
     world.append("after", 1).await;
     let runs = read(&source, 12).await;
     let all = versions(&runs);
-    let parts: Vec<_> = changes(&runs).iter().filter_map(|change| change.transaction?.part).collect();
+    let parts: Vec<_> = changes(&runs).iter().filter_map(|change| change.transaction.as_ref()?.part).collect();
     assert_eq!(parts, [1, 2, 3]);
     let mut given = 0;
     for run in &runs {
         given += run.changes.len();
         let Some(place) = run.end.position() else { continue };
-        source.start(place).await.expect("a position of ours");
+        source.start(&Start::after(place, Epoch::FIRST)).await.expect("a position of ours");
         if given < all.len() {
             let again = read(&source, all.len() - given).await;
             assert_eq!(versions(&again), all[given..], "after {place}");
@@ -99,7 +100,7 @@ async fn the_slot_follows_what_is_acknowledged_and_never_comes_before_the_table(
     drop(source);
     let again = world.builder().connect().await.expect("the server");
     let stored = again.elect().await.expect("nobody else is").checkpoint.expect("it was acknowledged");
-    again.start(&stored.position).await.expect("the slot is there");
+    again.start(&Start::after(&stored.position, Epoch::FIRST)).await.expect("the slot is there");
     assert_eq!(versions(&read(&again, 1).await), [version("a", 2)]);
 }
 
@@ -135,7 +136,7 @@ async fn a_walsender_that_is_terminated_costs_a_start_and_no_change() {
     assert!(matches!(error, SourceError::Transient(_)), "{}", text(&error));
     world.append("a", 2).await;
     assert!(!source.elect().await.expect("the election is another session").is_new);
-    source.start(&place).await.expect("the slot is free, or will be");
+    source.start(&Start::after(&place, Epoch::FIRST)).await.expect("the slot is free, or will be");
     assert_eq!(versions(&read(&source, 1).await), [version("a", 2)]);
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use change_feed::outbox::Outbox;
 use change_feed::postgres::log::LogicalSourceBuilder;
+use change_feed::source::Start;
 use change_feed::{
     Change, Changes, Checkpoint, Content, Epoch, EventRecord, FeedIdentity, FeedName, LogicalSource, Position,
     PublisherIdentity, Source, SourceError,
@@ -136,7 +137,7 @@ pub(crate) async fn append(connection: &mut PgConnection, order: &str, version: 
 pub(crate) async fn started(builder: LogicalSourceBuilder, after: &Position) -> LogicalSource {
     let source = builder.connect().await.expect("a server with what the feed needs");
     source.elect().await.expect("nobody else is elected");
-    source.start(after).await.expect("a position of this database");
+    source.start(&Start::after(after, Epoch::FIRST)).await.expect("a position of this database");
     source
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn envelope(number: u64) -> Envelope {
         format!("{{\"number\":{number}}}").into(),
         chrono::DateTime::UNIX_EPOCH,
     );
-    Router::to_topic("numbers").route(Change::event(position(number), event), Epoch::FIRST).expect("a topic for events")
+    Router::to_topic("numbers").route(Change::event(position(number), event), &identity()).expect("a topic for events")
 }
 
 /// The numbers of the records that have a checkpoint after them, and of those that don't.
@@ -118,4 +118,10 @@ pub(crate) fn read(path: &Path) -> String {
 #[track_caller]
 pub(crate) fn assert_holds(path: &Path, expected: std::ops::RangeInclusive<u64>) {
     assert_eq!(numbers(&read(path)), (expected.collect(), Vec::new()));
+}
+
+/// The identity of a feed that the tests publish as.
+fn identity() -> FeedIdentity {
+    let (source, publisher) = (SourceIdentity::new("", "", ""), PublisherIdentity::new("", ""));
+    FeedIdentity::new(FeedName::new("tests").expect("a valid name"), Epoch::FIRST, source, publisher)
 }

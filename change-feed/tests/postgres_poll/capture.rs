@@ -1,6 +1,7 @@
 //! What a source gives, and where it can be resumed.
 
-use change_feed::{Content, Position, Source};
+use change_feed::source::Start;
+use change_feed::{Content, Epoch, Position, Source, TransactionId};
 
 use crate::postgres_poll::steps::{next, nothing_comes};
 use crate::postgres_poll::world::{World, append, end, outbox, started, version_of, versions};
@@ -97,7 +98,8 @@ async fn every_change_names_its_transaction_and_the_last_one_the_count() {
     world.change(&carts[..2]).await;
     let source = world.started(&Position::ORIGIN).await;
     let changes = world.all_of(&source).await;
-    let places: Vec<_> = changes.iter().map(|c| c.transaction.expect("PostgreSQL names transactions")).collect();
+    let places: Vec<_> =
+        changes.iter().map(|c| c.transaction.clone().expect("PostgreSQL names transactions")).collect();
     let shape: Vec<_> = places.iter().map(|place| (place.index, place.count)).collect();
     assert_eq!(shape, [(0, None), (1, None), (2, Some(3)), (0, None), (1, Some(2))]);
     let ids: Vec<i64> = sqlx::query_scalar("select transaction_id::text::bigint from cart_events order by sequence")
@@ -105,8 +107,8 @@ async fn every_change_names_its_transaction_and_the_last_one_the_count() {
         .await
         .expect("the ids");
     assert_eq!(
-        places.iter().map(|place| place.id).collect::<Vec<_>>(),
-        ids.iter().map(|id| id.unsigned_abs()).collect::<Vec<_>>()
+        places.iter().map(|place| place.id.clone()).collect::<Vec<_>>(),
+        ids.iter().map(|id| TransactionId::from(id.unsigned_abs())).collect::<Vec<_>>()
     );
 }
 
@@ -130,7 +132,7 @@ async fn places_in_a_transaction_stay_right_where_a_window_is_paged_and_resumed(
             started(world.builder().max_window_rows(3), &position.to_string().parse().expect("a position")).await;
         let page = next(&source).await;
         source.release().await;
-        places.extend(page.changes.iter().map(|c| c.transaction.expect("a place")));
+        places.extend(page.changes.iter().map(|c| c.transaction.clone().expect("a place")));
         given.extend(versions(&page.changes));
         position = end(&page);
     }
@@ -194,7 +196,7 @@ async fn payloads_are_held_up_to_a_limit_of_bytes() {
         given.extend(run.changes);
     }
     assert_eq!(versions(&given), world.history().await);
-    assert_eq!(given[19].transaction.and_then(|place| place.count), Some(20));
+    assert_eq!(given[19].transaction.as_ref().and_then(|place| place.count), Some(20));
     nothing_comes(&source).await;
 }
 
@@ -207,9 +209,9 @@ async fn a_rewind_gives_the_same_again() {
     let first = next(&source).await;
     world.change(&carts).await;
     let second = next(&source).await;
-    source.start(&end(&first)).await.expect("a position that was given");
+    source.start(&Start::after(&end(&first), Epoch::FIRST)).await.expect("a position that was given");
     assert_eq!(next(&source).await.changes, second.changes);
-    source.start(&Position::ORIGIN).await.expect("the origin");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("the origin");
     assert_eq!(versions(&next(&source).await.changes), world.history().await);
 }
 

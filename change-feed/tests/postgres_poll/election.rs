@@ -1,8 +1,9 @@
 //! Who polls, and what is stored.
 
+use change_feed::source::Start;
 use std::time::Duration;
 
-use change_feed::{Mismatch, Position, Source, SourceError};
+use change_feed::{Epoch, Mismatch, Position, Source, SourceError};
 
 use crate::postgres_poll::steps::{checkpoint, next, nothing_comes};
 use crate::postgres_poll::world::{PATIENCE, World, append, end, text, versions};
@@ -36,7 +37,7 @@ async fn one_source_is_elected_and_the_next_takes_over_when_its_session_ends() {
     let elected = tokio::time::timeout(PATIENCE, standby.elect()).await.expect("takes over").expect("a free lock");
     let old = first.acknowledge(&checkpoint(elected.identity, end(&given))).await.expect_err("it is not elected");
     assert!(matches!(old, SourceError::Transient(_)), "{old:?}");
-    standby.start(&end(&given)).await.expect("a position of this database");
+    standby.start(&Start::after(&end(&given), Epoch::FIRST)).await.expect("a position of this database");
     world.change(&carts).await;
     assert_eq!(versions(&next(&standby).await.changes), world.history().await[1..]);
 }
@@ -66,7 +67,7 @@ async fn a_source_that_is_elected_stays_so_and_comes_back_after_a_loss() {
     source.next().await.expect_err("the session is gone");
     let elected = tokio::time::timeout(PATIENCE, source.elect()).await.expect("at once").expect("a free lock");
     assert_eq!(elected.checkpoint, None);
-    source.start(&Position::ORIGIN).await.expect("started");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("started");
     world.change(&carts).await;
     assert_eq!(versions(&next(&source).await.changes), world.history().await);
 }
@@ -148,7 +149,7 @@ async fn a_position_ahead_of_the_server_fails_closed() {
     let source = world.source().await;
     source.elect().await.expect("elected");
     let ahead = Position::new('p', 7, u64::MAX).with_tail("99999999:99999999:/42.8000000000000001");
-    let closed = source.start(&ahead).await.expect_err("the server has not come so far");
+    let closed = source.start(&Start::after(&ahead, Epoch::FIRST)).await.expect_err("the server has not come so far");
     assert!(matches!(closed, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&closed));
 }
 
@@ -159,14 +160,14 @@ async fn a_database_with_another_event_in_the_place_of_the_last_one_fails_closed
     let source = world.started(&Position::ORIGIN).await;
     world.change(&carts).await;
     let position = end(&next(&source).await);
-    source.start(&position).await.expect("nothing has changed");
+    source.start(&Start::after(&position, Epoch::FIRST)).await.expect("nothing has changed");
     // As after a restore: the same numbers and ids were given to other events.
     world.run("update cart_events set event_id = gen_random_uuid()").await;
-    let closed = source.start(&position).await.expect_err("another history");
+    let closed = source.start(&Start::after(&position, Epoch::FIRST)).await.expect_err("another history");
     assert!(matches!(closed, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&closed));
     world.run("delete from cart_events").await;
     source.elect().await.expect("elected");
-    let closed = source.start(&position).await.expect_err("a shorter history");
+    let closed = source.start(&Start::after(&position, Epoch::FIRST)).await.expect_err("a shorter history");
     assert!(matches!(closed, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&closed));
 }
 
@@ -179,7 +180,7 @@ async fn an_event_that_was_pruned_after_its_publication_is_no_other_history() {
     let position = end(&next(&source).await);
     world.change(&carts).await;
     world.run("delete from cart_events where sequence = 1").await;
-    source.start(&position).await.expect("the newest event is there");
+    source.start(&Start::after(&position, Epoch::FIRST)).await.expect("the newest event is there");
     assert_eq!(versions(&next(&source).await.changes), world.history().await);
 }
 
@@ -188,7 +189,8 @@ async fn a_position_of_another_kind_of_source_fails_closed() {
     let world = World::new().await;
     let source = world.source().await;
     source.elect().await.expect("elected");
-    let closed = source.start(&Position::new('s', 1, 1)).await.expect_err("a position of SQLite");
+    let closed =
+        source.start(&Start::after(&Position::new('s', 1, 1), Epoch::FIRST)).await.expect_err("a position of SQLite");
     assert!(matches!(closed, SourceError::Closed(Mismatch::Differs { .. })), "{}", text(&closed));
 }
 
@@ -200,11 +202,11 @@ async fn rows_that_were_copied_from_another_server_are_refused() {
     world.run("update cart_events set transaction_id = '999999999999'").await;
     let source = world.source().await;
     source.elect().await.expect("elected");
-    let fatal = source.start(&Position::ORIGIN).await.expect_err("ids of another server");
+    let fatal = source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect_err("ids of another server");
     assert!(text(&fatal).contains("set transaction_id"), "{}", text(&fatal));
     world.run("update cart_events set transaction_id = '3'").await;
     source.elect().await.expect("elected");
-    source.start(&Position::ORIGIN).await.expect("the remedy works");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("the remedy works");
     assert_eq!(versions(&next(&source).await.changes), world.history().await);
 }
 

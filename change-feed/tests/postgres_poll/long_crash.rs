@@ -1,9 +1,10 @@
 //! What a crash of the server may take back has not been given, and what it keeps is.
 
+use change_feed::source::Start;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use change_feed::{Position, PostgresPollSource, Source, SourceError};
+use change_feed::{Epoch, Position, PostgresPollSource, Source, SourceError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use uuid::Uuid;
@@ -67,7 +68,7 @@ impl Reader {
             assert!(matches!(error, SourceError::Transient(_)), "{}", text(&error));
             return;
         }
-        if let Err(error) = self.source.start(&self.position).await {
+        if let Err(error) = self.source.start(&Start::after(&self.position, Epoch::FIRST)).await {
             assert!(matches!(error, SourceError::Transient(_)), "{}", text(&error));
         }
     }

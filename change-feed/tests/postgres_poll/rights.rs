@@ -1,9 +1,10 @@
 //! What a source needs from the server, and what it says where that is missing.
 
+use change_feed::source::Start;
 use std::time::Duration;
 
 use change_feed::outbox::Outbox;
-use change_feed::{Position, PostgresPollSource, Source, SourceError};
+use change_feed::{Epoch, Position, PostgresPollSource, Source, SourceError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
@@ -24,7 +25,7 @@ async fn role(world: &World) -> (String, String) {
 async fn elected(url: &str) -> Result<PostgresPollSource, SourceError> {
     let source = PostgresPollSource::builder(url, &feed()).outbox(outbox()).connect().await?;
     source.elect().await?;
-    source.start(&Position::ORIGIN).await?;
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await?;
     Ok(source)
 }
 
@@ -157,7 +158,7 @@ async fn a_frozen_source_loses_the_election() {
         let source = runtime.block_on(async {
             let source = builder.connect().await.expect("a server");
             source.elect().await.expect("nobody else is elected");
-            source.start(&Position::ORIGIN).await.expect("the origin");
+            source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("the origin");
             source
         });
         (runtime, source)

@@ -1,9 +1,10 @@
 //! One round of the load with all pollers, and what each did wrong.
 
+use change_feed::source::Start;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use change_feed::{Position, Source};
+use change_feed::{Epoch, Position, Source};
 
 use crate::postgres_poll::load;
 use crate::postgres_poll::pollers::{UnsafePoller, Way};
@@ -94,7 +95,7 @@ async fn ours(world: &World, finished: tokio::sync::watch::Receiver<bool>) -> (V
                 windows += 1;
                 if fastrand::u8(..) < 60 {
                     let position = end(&changes).to_string().parse().expect("a position");
-                    source.start(&position).await.expect("a position of this database");
+                    source.start(&Start::after(&position, Epoch::FIRST)).await.expect("a position of this database");
                 }
             }
             // A whole second of silence after everything has committed.

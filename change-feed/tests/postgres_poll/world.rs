@@ -1,10 +1,11 @@
 //! A database of a test's own, with carts and their outbox, and what tests ask of a source.
 
+use change_feed::source::Start;
 use std::time::Duration;
 
 use change_feed::outbox::Outbox;
 use change_feed::postgres::poll::PostgresPollSourceBuilder;
-use change_feed::{Change, Changes, Content, FeedName, Position, PostgresPollSource, Source, SourceError};
+use change_feed::{Change, Changes, Content, Epoch, FeedName, Position, PostgresPollSource, Source, SourceError};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use uuid::Uuid;
@@ -118,7 +119,7 @@ pub(crate) async fn append(connection: &mut PgConnection, cart: Uuid, payload: &
 pub(crate) async fn started(builder: PostgresPollSourceBuilder, after: &Position) -> PostgresPollSource {
     let source = builder.connect().await.expect("a server and an outbox");
     source.elect().await.expect("nobody else is elected");
-    source.start(after).await.expect("a position of this database");
+    source.start(&Start::after(after, Epoch::FIRST)).await.expect("a position of this database");
     source
 }
 

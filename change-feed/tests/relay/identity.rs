@@ -8,7 +8,7 @@ use change_feed::judge::Delivery;
 use change_feed::memory::MemoryBroker;
 use change_feed::memory::MemoryDatabase;
 use change_feed::publisher::{KeptPosition, Resume, Resumed};
-use change_feed::source::Elected;
+use change_feed::source::{Elected, Start};
 use change_feed::{
     Changes, Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch, Part, Position, PublishError, Publisher, RelayError,
     Side, Source, SourceError,
@@ -37,8 +37,8 @@ impl<S: Source, A: FnMut(&mut Elected) + Send> Source for Altered<S, A> {
         Ok(elected)
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
-        self.inner.start(after).await
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
+        self.inner.start(start).await
     }
 
     async fn next(&self) -> Result<Changes, SourceError> {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use change_feed::publisher::{Resume, Resumed};
-use change_feed::source::Elected;
-use change_feed::{Changes, Checkpoint, Mismatch, Part, Position, PublishError, Publisher, Source, SourceError};
+use change_feed::source::{Elected, Lag, Start};
+use change_feed::{Changes, Checkpoint, Mismatch, Part, PublishError, Publisher, Source, SourceError};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
@@ -187,8 +187,8 @@ impl<S: Source> Source for Scripted<S> {
         self.source_call("elect", self.inner.elect()).await
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
-        self.source_call("start", self.inner.start(after)).await
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
+        self.source_call("start", self.inner.start(start)).await
     }
 
     async fn next(&self) -> Result<Changes, SourceError> {
@@ -205,6 +205,10 @@ impl<S: Source> Source for Scripted<S> {
 
     async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
         self.source_call("acknowledge", self.inner.acknowledge(checkpoint)).await
+    }
+
+    async fn lag(&self) -> Option<Lag> {
+        self.inner.lag().await
     }
 
     async fn release(&self) {
@@ -236,5 +240,10 @@ impl<P: Publisher> Publisher for Scripted<P> {
         let answer = self.inner.resume(request).await;
         yield_now().await;
         if fault.is_some() { Err(publish_error(Fault::AnswerLost, 0)) } else { answer }
+    }
+
+    async fn release(&self) {
+        let _ = self.script.call("let go").await;
+        self.inner.release().await;
     }
 }

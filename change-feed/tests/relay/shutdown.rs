@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use change_feed::judge::Delivery;
 use change_feed::memory::MemorySource;
-use change_feed::source::Elected;
+use change_feed::source::{Elected, Start};
 use change_feed::{Changes, Checkpoint, End, Position, RelayOptions, RelayState, Source, SourceError};
 
 use crate::relay::scripted::{Fault, Script, Scripted};
@@ -143,11 +143,12 @@ impl Source for Numbering {
         self.inner.elect().await
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
         self.starts.fetch_add(1, Ordering::Relaxed);
+        let after = start.position();
         self.run.store(after.major(), Ordering::Relaxed);
         let inside = after.tail().map_or(Ok(Position::ORIGIN), str::parse);
-        self.inner.start(&inside.expect("a position of the inner source")).await
+        self.inner.start(&Start::after(&inside.expect("a position of the inner source"), start.epoch())).await
     }
 
     async fn next(&self) -> Result<Changes, SourceError> {

@@ -90,7 +90,7 @@ impl World {
                 key: &event.key,
                 version: event.version,
                 event_id: event.event_id,
-                transaction: change.transaction.map(|place| place.id),
+                transaction: change.transaction.as_ref().map(|place| place.id.clone()),
             }
         });
         let mut judge = Judge::new(History::from_iter(expected), delivery);

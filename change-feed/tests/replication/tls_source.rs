@@ -1,9 +1,10 @@
 //! A source over TLS: rows arrive, over connections that are encrypted every one, from a server that is trusted exactly
 //! as far as the URL says.
 
+use change_feed::source::Start;
 use std::path::Path;
 
-use change_feed::{Content, FeedName, LogicalSource, Position, Source, SourceError};
+use change_feed::{Content, Epoch, FeedName, LogicalSource, Position, Source, SourceError};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -69,7 +70,7 @@ async fn rows_arrive(writer: &mut PgConnection, url: &str) {
     let feed = new_feed();
     let source = source(url, &feed).await.expect(url);
     source.elect().await.expect("nobody else is elected");
-    source.start(&Position::ORIGIN).await.expect("a new slot");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("a new slot");
     execute(writer, "TRUNCATE notes").await;
     execute(writer, "INSERT INTO notes SELECT generate_series(1, 1000)").await;
     let mut rows = 0;

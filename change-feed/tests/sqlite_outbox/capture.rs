@@ -1,7 +1,8 @@
 //! What a source gives, and where it can be resumed.
 
 use change_feed::outbox::Event;
-use change_feed::{Content, Position, Source};
+use change_feed::source::Start;
+use change_feed::{Content, Epoch, Position, Source};
 use sqlx::sqlite::SqliteJournalMode;
 
 use crate::sqlite_outbox::world::{PATIENCE, World, change, end, guard, next, nothing_comes, started, versions};
@@ -94,9 +95,9 @@ async fn a_rewind_gives_the_same_again() {
     let first = next(&source).await;
     world.change(&["a", "b"]).await;
     let second = next(&source).await;
-    source.start(&end(&first)).await.expect("a position that was given");
+    source.start(&Start::after(&end(&first), Epoch::FIRST)).await.expect("a position that was given");
     assert_eq!(next(&source).await, second);
-    source.start(&Position::ORIGIN).await.expect("the origin");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("the origin");
     assert_eq!(versions(&next(&source).await.changes), world.history().await);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use change_feed::source::Start;
 use change_feed::{Epoch, Mismatch, Position, Source, SourceError, SqliteOutboxSource};
 use sqlx::sqlite::{SqliteJournalMode, SqlitePool};
 
@@ -83,7 +84,7 @@ async fn an_older_copy_in_the_place_of_the_file_is_noticed_and_fails_closed() {
     let lost = tokio::time::timeout(PATIENCE, source.next()).await.expect("it is noticed").expect_err("another file");
     assert!(matches!(lost, SourceError::Transient(_)), "{lost:?}");
     source.elect().await.expect("the restored file");
-    let closed = source.start(&position).await.expect_err("an older state");
+    let closed = source.start(&Start::after(&position, Epoch::FIRST)).await.expect_err("an older state");
     assert!(matches!(closed, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&closed));
 
     // It grows past the position, with another event there.
@@ -92,9 +93,9 @@ async fn an_older_copy_in_the_place_of_the_file_is_noticed_and_fails_closed() {
     for _ in 0..2 {
         crate::sqlite_outbox::world::change(&mut connection, &["a"], "{}").await;
     }
-    let closed = source.start(&position).await.expect_err("another history");
+    let closed = source.start(&Start::after(&position, Epoch::FIRST)).await.expect_err("another history");
     assert!(matches!(closed, SourceError::Closed(Mismatch::SourceBehind { .. })), "{}", text(&closed));
-    source.start(&Position::ORIGIN).await.expect("a new feed can start");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("a new feed can start");
     assert_eq!(versions(&next(&source).await.changes).len(), 3);
 }
 
@@ -103,7 +104,10 @@ async fn a_position_of_another_kind_of_source_fails_closed() {
     let world = World::new().await;
     let source = world.source().await;
     source.elect().await.expect("elected");
-    let closed = source.start(&Position::new('p', 0, 1)).await.expect_err("a position of PostgreSQL");
+    let closed = source
+        .start(&Start::after(&Position::new('p', 0, 1), Epoch::FIRST))
+        .await
+        .expect_err("a position of PostgreSQL");
     assert!(matches!(closed, SourceError::Closed(Mismatch::Differs { .. })), "{}", text(&closed));
 }
 

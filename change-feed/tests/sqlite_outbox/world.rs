@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use change_feed::outbox::{Event, Guard};
+use change_feed::source::Start;
 use change_feed::sqlite::SqliteOutboxSourceBuilder;
 use change_feed::{
     Change, Changes, Checkpoint, Content, Epoch, FeedIdentity, FeedName, Position, PublisherIdentity, Source,
@@ -103,7 +104,7 @@ pub(crate) async fn change(connection: &mut SqliteConnection, carts: &[&str], pa
 pub(crate) async fn started(builder: SqliteOutboxSourceBuilder, after: &Position) -> SqliteOutboxSource {
     let source = builder.connect().await.expect("a file and an outbox");
     source.elect().await.expect("nobody else is elected");
-    source.start(after).await.expect("a position of this file");
+    source.start(&Start::after(after, Epoch::FIRST)).await.expect("a position of this file");
     source
 }
 

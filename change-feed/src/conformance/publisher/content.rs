@@ -1,13 +1,13 @@
 //! What arrives is what was given.
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::driver::{Batch, Driver, named};
 use super::harness::{PublisherHarness, SeenRecord};
 use crate::conformance::rule::{Fault, broken, must};
-use crate::feed::change::{Content, EventId, TransactionPlace};
+use crate::feed::change::{Content, Mark};
 use crate::feed::envelope::Envelope;
+use crate::feed::transaction::TransactionPlace;
 
 pub(super) async fn content_unchanged(harness: &dyn PublisherHarness) -> Result<(), Fault> {
     let driver = Driver::open(harness).await?;
@@ -55,8 +55,10 @@ fn unusual(driver: &Driver) -> Vec<Envelope> {
         traced(driver),
         driver.envelope("first", payload("{}")).in_transaction(Some(TransactionPlace::new(731, 0))),
         driver.envelope("last", payload("{}")).in_transaction(Some(TransactionPlace::last(731, 2))),
-        driver.envelope("replayed", payload("{}")).replayed(),
-        driver.envelope("baseline", payload("{}")).as_baseline(EventId::new(Uuid::now_v7())),
+        driver.envelope("in MySQL", payload("{}")).in_transaction(Some(TransactionPlace::new("3e11fa47:23", 0))),
+        driver.envelope("snapshot", payload("{}")).marked(Mark::Snapshot),
+        driver.envelope("baseline", payload("{}")).marked(Mark::Baseline),
+        driver.envelope("replayed", payload("{}")).marked(Mark::Replay),
     ]
 }
 
@@ -96,7 +98,7 @@ fn same(envelope: &Envelope, record: &SeenRecord) -> Result<(), Fault> {
             format!("{} should have the header {name}: {value:?}, and has {found:?}", named(envelope))
         })?;
     }
-    let ours = |name: &str| name.starts_with("ce_") || name.starts_with("feed_");
+    let ours = |name: &str| name.starts_with("ce_") || name.starts_with("feed");
     for (name, _) in record.headers.iter().filter(|(name, _)| ours(name)) {
         let given = envelope.headers().iter().any(|(header, _)| header == name);
         must(given, || format!("{} was given no header {name}", named(envelope)))?;

@@ -14,7 +14,7 @@ use super::harness::{Destination, PublisherHarness, SeenRecord};
 use crate::conformance::rule::{Fault, broken};
 use crate::feed::change::{Change, EventId, EventRecord};
 use crate::feed::envelope::Envelope;
-use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, SourceIdentity};
+use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, PublisherIdentity, SourceIdentity};
 use crate::feed::part::{End, Part};
 use crate::feed::position::Position;
 use crate::feed::router::Router;
@@ -220,7 +220,7 @@ impl Driver {
 
     pub(super) fn routed(&self, change: Change) -> Envelope {
         let router = Router::to_topic(Arc::clone(&self.topics[0])).source("/conformance");
-        router.route(change, Epoch::FIRST).expect("the driver makes events, and there is a topic for them")
+        router.route(change, &self.identity()).expect("the driver makes events, and there is a topic for them")
     }
 
     /// A change that is the next event of this key.
@@ -247,7 +247,13 @@ impl Driver {
             Some(_) => RowChange::update(table, None, row, occurred_at()),
             None => RowChange::delete(table, BeforeImage::Key(row), occurred_at()),
         };
-        Ok(Envelope::flat_row(Arc::clone(&self.topics[0]), change, self.next_position(), Epoch::FIRST))
+        Ok(Envelope::flat_row(Arc::clone(&self.topics[0]), change, self.next_position(), &self.identity()))
+    }
+
+    /// The identity that envelopes are made with.
+    fn identity(&self) -> FeedIdentity {
+        let publisher = PublisherIdentity::new("conformance", "");
+        FeedIdentity::new(self.feed.clone(), Epoch::FIRST, self.source.clone(), publisher)
     }
 
     fn next_position(&self) -> Position {

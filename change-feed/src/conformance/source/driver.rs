@@ -14,8 +14,7 @@ use crate::feed::change::{Change, Content, EventId};
 use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, PublisherIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
-use crate::source::Elected;
-use crate::source::{Source, SourceError};
+use crate::source::{Elected, Source, SourceError, Start};
 
 /// A database, its writers, and a feed of it.
 pub(super) struct Driver {
@@ -93,7 +92,7 @@ impl Driver {
         source: &dyn Source,
         after: &Position,
     ) -> Result<Result<(), SourceError>, Fault> {
-        self.in_time("start", source.start(after)).await
+        self.in_time("start", source.start(&Start::after(after, Epoch::FIRST))).await
     }
 
     pub(super) async fn acknowledge(&self, source: &dyn Source, checkpoint: &Checkpoint) -> Result<(), Fault> {

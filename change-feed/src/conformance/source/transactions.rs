@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::driver::{Driver, Given, event_of};
 use super::harness::SourceHarness;
 use crate::conformance::rule::{Fault, broken, must};
-use crate::feed::change::{EventId, TransactionPlace};
+use crate::feed::change::EventId;
 use crate::feed::position::Position;
+use crate::feed::transaction::{TransactionId, TransactionPlace};
 
 /// The number of events in the largest transaction, unless the source claims less.
 const LARGE: usize = 1_200;
@@ -47,8 +48,8 @@ pub(super) async fn transactions_come_whole(harness: &dyn SourceHarness) -> Resu
 
 pub(super) async fn transaction_places_are_right(harness: &dyn SourceHarness) -> Result<(), Fault> {
     let (driver, given) = read(harness).await?;
-    let places: HashMap<EventId, Option<TransactionPlace>> =
-        given.changes().map(|change| (event_of(change).event_id, change.transaction)).collect();
+    let places: HashMap<EventId, Option<&TransactionPlace>> =
+        given.changes().map(|change| (event_of(change).event_id, change.transaction.as_ref())).collect();
     let mut ids = HashSet::new();
     for events in &driver.committed {
         let of_transaction = events.iter().filter_map(|event| places.get(&event.event_id));
@@ -60,16 +61,16 @@ pub(super) async fn transaction_places_are_right(harness: &dyn SourceHarness) ->
 
 /// The id that these places of one transaction have in common.
 fn in_one_transaction<'a>(
-    places: impl Iterator<Item = &'a Option<TransactionPlace>>,
+    places: impl Iterator<Item = &'a Option<&'a TransactionPlace>>,
     events: usize,
-) -> Result<u64, Fault> {
+) -> Result<&'a TransactionId, Fault> {
     let mut id = None;
     for (index, place) in places.enumerate() {
         let Some(place) = place else {
             return broken("a change has no place in its transaction");
         };
-        let first = *id.get_or_insert(place.id);
-        must(first == place.id, || format!("a transaction has the ids {first} and {}", place.id))?;
+        let first = *id.get_or_insert(&place.id);
+        must(*first == place.id, || format!("a transaction has the ids {first} and {}", place.id))?;
         must(place.index as usize == index, || {
             format!("the change {index} of a transaction has index {}", place.index)
         })?;

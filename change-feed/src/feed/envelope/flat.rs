@@ -126,7 +126,7 @@ fn write_object<'a>(cells: impl Iterator<Item = (&'a Column, Cell<'a>)>, json: &
 mod tests {
     use super::*;
     use crate::feed::envelope::Envelope;
-    use crate::feed::identity::Epoch;
+    use crate::feed::identity::tests::identity;
     use crate::feed::position::Position;
     use crate::feed::row_change::BeforeImage;
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn envelope(change: RowChange) -> Envelope {
-        Envelope::flat_row("shop.public.orders".into(), change, Position::new('l', 9, 1), Epoch::FIRST)
+        Envelope::flat_row("shop.public.orders".into(), change, Position::new('l', 9, 1), &identity())
     }
 
     fn value(envelope: &Envelope) -> Option<&str> {
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(envelope.operation(), Some(Operation::Insert));
         let headers = envelope.headers();
         let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["content-type", "feed_op", "feed_committed_at", "feed_position", "feed_epoch"]);
+        assert_eq!(names, ["content-type", "feed_op", "feed_committed_at", "feed", "feed_position", "feed_epoch"]);
     }
 
     #[test]

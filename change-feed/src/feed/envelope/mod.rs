@@ -9,10 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::change::{EventId, EventRecord, TransactionPlace};
-use super::identity::Epoch;
+use super::change::{EventId, EventRecord, Mark};
+use super::change_id::ChangeId;
+use super::identity::{Epoch, FeedIdentity, FeedName};
 use super::position::Position;
 use super::row_change::{Operation, RowChange};
+use super::transaction::TransactionPlace;
 use cloud_event::CloudEvent;
 use flat::FlatRow;
 use header::Headers;
@@ -27,10 +29,12 @@ use header::Headers;
 pub struct Envelope {
     topic: Arc<str>,
     form: Form,
-    position: Position,
+    feed: FeedName,
     epoch: Epoch,
+    position: Position,
     transaction: Option<TransactionPlace>,
-    marks: Marks,
+    mark: Mark,
+    withheld: Option<Arc<str>>,
 }
 
 /// What differs from format to format.
@@ -38,14 +42,6 @@ pub struct Envelope {
 enum Form {
     CloudEvent(CloudEvent),
     FlatRow(FlatRow),
-}
-
-/// What is unusual about an envelope.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Marks {
-    withheld: Option<Arc<str>>,
-    replay: bool,
-    baseline: bool,
 }
 
 impl Envelope {
@@ -59,9 +55,9 @@ impl Envelope {
         source: Arc<str>,
         event: EventRecord,
         position: Position,
-        epoch: Epoch,
+        feed: &FeedIdentity,
     ) -> Self {
-        Self::new(topic, Form::CloudEvent(CloudEvent { source, event }), position, epoch)
+        Self::new(topic, Form::CloudEvent(CloudEvent { source, event }), position, feed)
     }
 
     /// A row as one JSON object of its columns, for a compacted topic; a deleted row is a tombstone: no value.
@@ -74,12 +70,13 @@ impl Envelope {
     /// - A truncation is a tombstone with an empty key and the header `feed_op: truncate`. It stands in one
     ///   partition, so readers of the others hear of it at another time, and compaction leaves the rows before
     ///   it: where readers must follow a truncation exactly, delete the rows instead.
-    pub fn flat_row(topic: Arc<str>, change: RowChange, position: Position, epoch: Epoch) -> Self {
-        Self::new(topic, Form::FlatRow(FlatRow::new(&change)), position, epoch)
+    pub fn flat_row(topic: Arc<str>, change: RowChange, position: Position, feed: &FeedIdentity) -> Self {
+        Self::new(topic, Form::FlatRow(FlatRow::new(&change)), position, feed)
     }
 
-    fn new(topic: Arc<str>, form: Form, position: Position, epoch: Epoch) -> Self {
-        Self { topic, form, position, epoch, transaction: None, marks: Marks::default() }
+    fn new(topic: Arc<str>, form: Form, position: Position, feed: &FeedIdentity) -> Self {
+        let (feed, epoch) = (feed.feed.clone(), feed.epoch);
+        Self { topic, form, feed, epoch, position, transaction: None, mark: Mark::Change, withheld: None }
     }
 
     /// With its place in its database transaction.
@@ -105,26 +102,14 @@ impl Envelope {
             Form::CloudEvent(form) => form.withhold(),
             Form::FlatRow(form) => form.withhold(),
         }
-        self.marks.withheld = Some(Arc::from(&reason[..end]));
+        self.withheld = Some(Arc::from(&reason[..end]));
         self
     }
 
-    /// Marked as published again on an operator's order.
+    /// With this mark.
     #[must_use]
-    pub fn replayed(mut self) -> Self {
-        self.marks.replay = true;
-        self
-    }
-
-    /// Marked as the state at the beginning of an epoch rather than a change. An event has an id of its
-    /// own then, since a consumer that knows the event must take the baseline all the same.
-    #[must_use]
-    pub fn as_baseline(mut self, id: EventId) -> Self {
-        if let Form::CloudEvent(CloudEvent { event, .. }) = &mut self.form {
-            event.event_id = id;
-        }
-        self.marks.baseline = true;
-        self
+    pub fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
     }
 
     /// The topic.
@@ -200,9 +185,22 @@ impl Envelope {
         })
     }
 
-    /// Where the change stands in its source.
+    /// What identifies the change: see [`ChangeId`].
+    pub fn change_id(&self) -> ChangeId {
+        match &self.form {
+            Form::CloudEvent(form) => ChangeId::event(form.event.event_id),
+            Form::FlatRow(_) => ChangeId::row(&self.position),
+        }
+    }
+
+    /// The place of the change in its source.
     pub fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// The feed that publishes it.
+    pub fn feed(&self) -> &FeedName {
+        &self.feed
     }
 
     /// The feed's epoch.
@@ -211,23 +209,18 @@ impl Envelope {
     }
 
     /// Its place in its database transaction, where the source can tell.
-    pub fn transaction(&self) -> Option<TransactionPlace> {
-        self.transaction
+    pub fn transaction(&self) -> Option<&TransactionPlace> {
+        self.transaction.as_ref()
     }
 
     /// Why the data is withheld, if it is.
     pub fn withheld_reason(&self) -> Option<&str> {
-        self.marks.withheld.as_deref()
+        self.withheld.as_deref()
     }
 
-    /// Whether it is published again on an operator's order.
-    pub fn is_replay(&self) -> bool {
-        self.marks.replay
-    }
-
-    /// Whether it is the state at the beginning of an epoch rather than a change.
-    pub fn is_baseline(&self) -> bool {
-        self.marks.baseline
+    /// Whether it is a change, or something else that is published beside those.
+    pub fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// Roughly the memory and the room on the wire that this envelope takes, in bytes.
@@ -257,19 +250,21 @@ impl Envelope {
     /// | `feed_op` | a row's operation: `insert`, `update`, `delete`, `truncate` |
     /// | `feed_committed_at` | a row's, RFC 3339, UTC, microseconds |
     /// | `feed_unchanged` | the columns of a row that its value leaves out, a JSON array of names; absent if there are none |
+    /// | `feed` | the feed's name: records of several feeds can share a topic |
     /// | `feed_position` | [`Position`]'s text, which sorts |
     /// | `feed_epoch` | decimal |
-    /// | `feed_tx`, `feed_tx_index` | the database transaction and the place in it, decimal, where the source can tell |
+    /// | `feed_tx`, `feed_tx_index` | the id of the database transaction and the place in it, decimal, where the source can tell |
     /// | `feed_tx_count` | on a transaction's last change: the number of its changes that were captured |
     /// | `feed_tx_part` | on the last change of each part but the last of a transaction in parts: 1, 2, 3 … |
     /// | `feed_withheld` | why the data is missing |
-    /// | `feed_replay`, `feed_baseline` | `true`, where they apply |
+    /// | `feed_snapshot`, `feed_baseline`, `feed_replay` | `true` on the one that is the record's [mark](Mark); none of them on a change |
     pub fn visit_headers(&self, visit: &mut dyn FnMut(&'static str, &str)) {
         let mut headers = Headers::to(visit);
         match &self.form {
-            Form::CloudEvent(form) => form.write_attributes(&mut headers, self.marks.withheld.is_none()),
+            Form::CloudEvent(form) => form.write_attributes(&mut headers, self.withheld.is_none()),
             Form::FlatRow(form) => form.write_attributes(&mut headers),
         }
+        headers.write("feed", self.feed.as_str());
         headers.show("feed_position", &self.position);
         headers.show("feed_epoch", &self.epoch);
         if let Some(TransactionPlace { id, index, count, part }) = &self.transaction {
@@ -278,20 +273,20 @@ impl Envelope {
             headers.show_some("feed_tx_count", count.as_ref());
             headers.show_some("feed_tx_part", part.as_ref());
         }
-        if let Some(reason) = &self.marks.withheld {
+        if let Some(reason) = &self.withheld {
             headers.write("feed_withheld", reason);
         }
-        if self.marks.replay {
-            headers.write("feed_replay", "true");
-        }
-        if self.marks.baseline {
-            headers.write("feed_baseline", "true");
+        match self.mark {
+            Mark::Change => {}
+            Mark::Snapshot => headers.write("feed_snapshot", "true"),
+            Mark::Baseline => headers.write("feed_baseline", "true"),
+            Mark::Replay => headers.write("feed_replay", "true"),
         }
     }
 
     /// Every header as owned text, for publishers that don't count allocations.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::with_capacity(18);
+        let mut headers = Vec::with_capacity(19);
         self.visit_headers(&mut |name, value| headers.push((name, value.to_owned())));
         headers
     }

@@ -335,7 +335,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::feed::identity::Epoch;
+    use crate::feed::identity::tests::identity;
     use crate::feed::router::Router;
     use crate::kafka::development_broker::DevelopmentBroker;
     use crate::kafka::murmur2::partition_of;
@@ -360,7 +360,7 @@ mod tests {
         let before = database.changes().len();
         database.commit(keys.iter().map(String::as_str));
         for change in database.changes().into_iter().skip(before) {
-            let envelope = Router::to_topic(TOPIC).route(change, Epoch::FIRST).expect("a topic for events");
+            let envelope = Router::to_topic(TOPIC).route(change, &identity()).expect("a topic for events");
             let headers = envelope
                 .headers()
                 .iter()

@@ -14,9 +14,10 @@ const KIND: char = 'l';
 ///
 /// - `(end of a commit record, 0)` or `(place that the server has read, 0)`: between transactions. What commits later has
 ///   its commit record there or behind.
-/// - `(begin of a commit record, n)`: within a transaction that was split, after its first n changes.
+/// - `(begin of a commit record, change n)`: within a transaction that was split, after its first n changes.
 ///
-/// The change with index i of a transaction stands at `(begin of its commit record, i + 1)`, so that all of these sort.
+/// The changes of a transaction stand at the begin of its commit record, as [`Position::change`] numbers them. The commit
+/// before may end at the same place: there is room for chunks between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) lsn: Lsn,
@@ -47,7 +48,10 @@ impl Place {
 
     /// The position of this place; `start` takes it.
     pub(super) fn position(self) -> Position {
-        let position = Position::new(KIND, self.lsn.as_u64(), self.changes);
+        let position = match self.changes.checked_sub(1) {
+            None => Position::new(KIND, self.lsn.as_u64(), 0),
+            Some(last) => Position::change(KIND, self.lsn.as_u64(), last),
+        };
         position.with_tail(match (self.parts, self.captured) {
             (0, _) => self.timeline.to_string(),
             (parts, None) => format!("{}.{parts}", self.timeline),
@@ -65,13 +69,17 @@ impl Place {
         let timeline = tail.next()?.parse().ok()?;
         let parts = tail.next().map_or(Ok(0), str::parse).ok()?;
         let captured = tail.next().map(|sum| u32::from_str_radix(sum, 16)).transpose().ok()?;
-        let (lsn, changes) = (Lsn::new(position.major()), position.minor());
+        let changes = match position.minor() {
+            0 => 0,
+            _ => position.changes()?,
+        };
+        let lsn = Lsn::new(position.major());
         Some(Self { lsn, changes, timeline, parts, captured })
     }
 
     /// Where a change stands.
     pub(super) fn of_change(commit: Lsn, index: u32) -> Position {
-        Position::new(KIND, commit.as_u64(), u64::from(index) + 1)
+        Position::change(KIND, commit.as_u64(), u64::from(index))
     }
 }
 
@@ -98,9 +106,9 @@ mod tests {
             "1l-00000016b374d848-0000000000000000-3"
         );
         let within = Place { lsn: Lsn::new(1), changes: 12, timeline: 1, parts: 2, captured: None };
-        assert_eq!(within.position().to_string(), "1l-0000000000000001-000000000000000c-1.2");
+        assert_eq!(within.position().to_string(), "1l-0000000000000001-800000000000000c-1.2");
         let noted = Place { captured: Some(0xbeef), ..within };
-        assert_eq!(noted.position().to_string(), "1l-0000000000000001-000000000000000c-1.2.0000beef");
+        assert_eq!(noted.position().to_string(), "1l-0000000000000001-800000000000000c-1.2.0000beef");
     }
 
     #[test]
@@ -122,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_place_reads_back_from_its_text(lsn: u64, changes: u64, timeline: u32, parts: u32, sum: Option<u32>) {
+        fn a_place_reads_back_from_its_text(lsn: u64, changes in 0_u64..1 << 62, timeline: u32, parts: u32, sum: Option<u32>) {
             let captured = sum.filter(|_| parts > 0);
             let place = Place { lsn: Lsn::new(lsn), changes, timeline, parts, captured };
             let read_back: Position = place.position().to_string().parse().expect("a position");

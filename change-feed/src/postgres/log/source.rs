@@ -21,7 +21,7 @@ use crate::feed::position::Position;
 use crate::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
 use crate::postgres::{election, state};
 use crate::source::SourceError;
-use crate::source::{Elected, Source};
+use crate::source::{Elected, Source, Start};
 use postgres_replication::Confirmer;
 
 /// No relay is elected here.
@@ -153,7 +153,7 @@ impl Source for LogicalSource {
         Ok(Elected::new(identity, checkpoint))
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
         let shared = &self.shared;
         if *shared.generation.borrow() == NOT_ELECTED {
             return Err(shared.not_elected());
@@ -165,7 +165,7 @@ impl Source for LogicalSource {
         }
         *lock(&shared.confirmer) = None;
         let mut connection = shared.side().await?;
-        let started = Streaming::start(&shared.setup, &mut connection, shared.limits, after).await?;
+        let started = Streaming::start(&shared.setup, &mut connection, shared.limits, start.position()).await?;
         shared.give_back(connection).await;
         *lock(&shared.confirmer) = Some(started.confirmer());
         *streaming = Some(started);

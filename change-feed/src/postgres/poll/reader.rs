@@ -9,7 +9,7 @@ use super::row::OutboxRow;
 use super::session::{Present, SCAN_MAX, Session, Stretch};
 use super::snapshot::Snapshot;
 use super::transactions::Transactions;
-use crate::feed::change::{Change, Content};
+use crate::feed::change::Change;
 use crate::feed::identity::{Mismatch, Side};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
@@ -253,9 +253,8 @@ impl Reader {
     /// Turns rows into changes and moves past them.
     fn give(&mut self, window: u64, rows: Vec<OutboxRow>, progress: Progress) -> Poll {
         let changes = rows.into_iter().map(|row| Change {
-            position: change_position(window, row.sequence),
             transaction: self.transactions.next(row.transaction),
-            content: Content::Event(row.event),
+            ..Change::event(change_position(window, row.sequence), row.event)
         });
         let changes = Changes::complete(changes.collect(), progress.position());
         self.progress = Some(progress);

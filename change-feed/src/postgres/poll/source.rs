@@ -17,7 +17,6 @@ use super::session::Session;
 use super::statements::Statements;
 use crate::feed::identity::{Checkpoint, FeedName};
 use crate::feed::part::Changes;
-use crate::feed::position::Position;
 use crate::outbox::event_types::EventTypes;
 use crate::outbox::pace::Wake;
 use crate::outbox::table::Outbox;
@@ -25,7 +24,7 @@ use crate::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
 use crate::postgres::server::Server;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
-use crate::source::{Elected, Source};
+use crate::source::{Elected, Source, Start};
 
 /// No relay is elected here.
 const NOT_ELECTED: i64 = 0;
@@ -138,9 +137,9 @@ impl Source for PostgresPollSource {
         Ok(Elected::new(identity, checkpoint))
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
         let mut capture = self.shared.capture.lock().await;
-        let started = capture.run(Task::Start(after.clone())).await;
+        let started = capture.run(Task::Start(start.position().clone())).await;
         started.map_err(|error| self.shared.lose(&mut capture, error))
     }
 

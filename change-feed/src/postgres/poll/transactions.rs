@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::feed::change::TransactionPlace;
+use crate::feed::transaction::TransactionPlace;
 
 #[derive(Debug, Clone, Copy)]
 struct Tally {
@@ -45,7 +45,7 @@ impl Transactions {
         if last {
             self.0.remove(&id);
         }
-        Some(TransactionPlace { id, index, count, part: None })
+        Some(TransactionPlace { count, ..TransactionPlace::new(id, index) })
     }
 
     pub(super) fn clear(&mut self) {
@@ -62,8 +62,9 @@ mod tests {
         let ids = [7, 8, 7, 7, 8];
         let mut transactions = Transactions::count(ids.into_iter());
         let places: Vec<_> = ids.iter().filter_map(|&id| transactions.next(id)).collect();
-        let seen: Vec<_> = places.iter().map(|p| (p.id, p.index, p.count)).collect();
-        let expected = [(7, 0, None), (8, 0, None), (7, 1, None), (7, 2, Some(3)), (8, 1, Some(2))];
+        let seen: Vec<_> = places.iter().map(|p| (p.id.to_string(), p.index, p.count)).collect();
+        let expected = [("7", 0, None), ("8", 0, None), ("7", 1, None), ("7", 2, Some(3)), ("8", 1, Some(2))];
+        let expected = expected.map(|(id, index, count)| (id.to_owned(), index, count));
         assert_eq!(seen, expected);
         assert!(!transactions.knows(7) && !transactions.knows(8), "what is given is forgotten");
     }

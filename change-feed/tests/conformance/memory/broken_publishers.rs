@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use change_feed::memory::{MemoryBroker, MemoryPublisher};
 use change_feed::publisher::{KeptPosition, PublishError, Rejection, Resume, Resumed};
 use change_feed::{
-    Change, Checkpoint, End, Envelope, EventId, EventRecord, FeedName, Part, Position, Publisher, Router,
+    Change, Checkpoint, End, Envelope, EventId, EventRecord, FeedIdentity, FeedName, Mark, Part, Position, Publisher,
+    PublisherIdentity, Router, SourceIdentity,
 };
 
 use crate::conformance::memory::memory_publisher::{SharedByFlaws, TOPIC, Wired};
@@ -206,8 +207,7 @@ fn rewrite(envelopes: &mut [Envelope], source: &str, payload: impl Fn(&[u8]) -> 
     let plain = |envelope: &&mut Envelope| {
         is_event(envelope)
             && envelope.withheld_reason().is_none()
-            && !envelope.is_replay()
-            && !envelope.is_baseline()
+            && envelope.mark() == Mark::Change
             && envelope.transaction().is_none()
             && envelope.headers().iter().all(|(name, _)| *name != "traceparent")
     };
@@ -227,5 +227,7 @@ fn rewrite_one(envelope: &mut Envelope, source: &str, payload: impl Fn(&[u8]) ->
         envelope.occurred_at().expect("an event"),
     );
     let change = Change::event(envelope.position().clone(), event);
-    *envelope = Router::to_topic(TOPIC).source(source).route(change, envelope.epoch()).expect("a topic for events");
+    let (system, cluster) = (SourceIdentity::new("", "", ""), PublisherIdentity::new("", ""));
+    let feed = FeedIdentity::new(envelope.feed().clone(), envelope.epoch(), system, cluster);
+    *envelope = Router::to_topic(TOPIC).source(source).route(change, &feed).expect("a topic for events");
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use change_feed::memory::{MemoryDatabase, MemorySource};
-use change_feed::source::{Elected, Source, SourceError};
-use change_feed::{Change, Changes, Checkpoint, Content, End, EventId, EventRecord, FeedName, Position};
+use change_feed::source::{Elected, Source, SourceError, Start};
+use change_feed::{Change, Changes, Checkpoint, Content, End, Epoch, EventId, EventRecord, FeedName, Position};
 use tokio::sync::Notify;
 
 /// What is wrong with a source.
@@ -110,9 +110,13 @@ impl Defective {
         }
     }
 
+    async fn start_after(&self, position: &Position) -> Result<(), SourceError> {
+        self.inner.start(&Start::after(position, Epoch::FIRST)).await
+    }
+
     /// The ends of transactions, in order.
     fn ends(&self) -> Vec<Position> {
-        let ends_transaction = |change: &Change| change.transaction.is_some_and(|place| place.count.is_some());
+        let ends_transaction = |change: &Change| change.transaction.as_ref().is_some_and(|place| place.count.is_some());
         let changes = self.database.changes().into_iter();
         changes.filter(ends_transaction).map(|change| change.position).collect()
     }
@@ -199,21 +203,22 @@ impl Source for Defective {
         Ok(elected)
     }
 
-    async fn start(&self, after: &Position) -> Result<(), SourceError> {
+    async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
+        let after = start.position();
         self.highest.store(0, Ordering::Relaxed);
         let again = self.has_started.swap(true, Ordering::Relaxed);
         match self.defect {
             Defect::IgnoresASecondStart if again => Ok(()),
             Defect::RepeatsAtStart if *after <= self.database.end() => {
                 let before = self.ends().into_iter().rfind(|end| end < after);
-                self.inner.start(&before.unwrap_or(Position::ORIGIN)).await
+                self.start_after(&before.unwrap_or(Position::ORIGIN)).await
             }
             Defect::StartsLate if !after.is_origin() => {
                 let later = self.ends().into_iter().find(|end| end > after);
-                self.inner.start(&later.unwrap_or_else(|| after.clone())).await
+                self.start_after(&later.unwrap_or_else(|| after.clone())).await
             }
-            Defect::StartsAnywhere if *after > self.database.end() => self.inner.start(&self.database.end()).await,
-            _ => self.inner.start(after).await,
+            Defect::StartsAnywhere if *after > self.database.end() => self.start_after(&self.database.end()).await,
+            _ => self.inner.start(start).await,
         }
     }
 

@@ -20,9 +20,10 @@ use super::logical_messages::LogicalMessages;
 use super::place::{Place, checksum};
 use super::tables::{Learned, Shown, Tables};
 use super::transaction_ids::TransactionIds;
-use crate::feed::change::{Change, Content, TransactionPlace};
+use crate::feed::change::{Change, Content, Mark};
 use crate::feed::part::Changes;
 use crate::feed::row_change::RowChange;
+use crate::feed::transaction::TransactionPlace;
 use postgres_replication::Lsn;
 use postgres_replication::pgoutput::{Begin, Commit};
 use postgres_replication::pgoutput::{Delete, Insert, Truncate, Update};
@@ -345,7 +346,7 @@ impl Assembler {
         let index = u32::try_from(index).map_err(|_| CaptureFault::Order("a transaction of more than 2^32 changes"))?;
         let position = Place::of_change(open.commit, index);
         let transaction = Some(TransactionPlace::new(open.id, index));
-        let change = Change { position, transaction, content };
+        let change = Change { position, transaction, mark: Mark::Change, content };
         let Some(mut before) = open.held.replace(change) else {
             open.part_changes += 1;
             return Ok(());
