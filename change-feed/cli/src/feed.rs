@@ -1,40 +1,38 @@
-//! The feed itself: made from its plan, and run until somebody or something ends it.
+//! The feed: made from its plan, and run until a signal or a failure ends it.
 
 use std::pin::pin;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use change_feed::ndjson::NdjsonPublisher;
 use change_feed::outbox::Outbox;
-use change_feed::{KafkaPublisher, LogicalSource, Publisher, Relay, SourceError, Stopped};
+use change_feed::{
+    KafkaPublisher, LogicalSource, Part, Position, PublishError, Publisher, Relay, SourceError, Stopped,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::chain;
-use crate::ended::{Ended, failed};
-use crate::null::NullPublisher;
+use crate::options::Delivery;
+use crate::outcome::{Outcome, UsageError, one_line};
 use crate::plan::{KafkaPlan, OutboxPlan, Plan, Target};
-use crate::settings::Delivery;
 use crate::{signals, status_line};
 
-/// While the database is away it is tried again so often.
-const AWAY_INTERVAL: Duration = Duration::from_secs(1);
-/// Runs the feed, and says how it ended.
-pub(crate) async fn run(plan: Plan, shows_line: bool) -> Ended {
+/// The pause before another attempt to reach a database or a cluster that is away at the start.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs the feed until it ends.
+pub(crate) async fn run(plan: Plan, shows_line: bool) -> Outcome {
     let ending = match signals::ending() {
         Ok(ending) => ending,
-        Err(error) => return failed("signals can't be waited for", error),
+        Err(error) => return Outcome::failed("cannot wait for signals", error),
     };
-    let publisher = match publisher(&plan) {
-        Ok(publisher) => publisher,
-        Err(error) => return Ended::Failed(chain(&error)),
-    };
-    let source = tokio::select! {
+    let ready = tokio::select! {
         biased;
-        () = ending.cancelled() => return Ended::Drained(change_feed::Position::ORIGIN),
-        source = connected(&plan) => source,
+        () = ending.cancelled() => return Outcome::Drained(Position::ORIGIN),
+        ready = connect(&plan) => ready,
     };
-    match source {
-        Ok(source) => relay(plan, source, publisher, ending, shows_line).await,
-        Err(error) => error.into(),
+    match ready {
+        Ok((source, publisher)) => relay(plan, source, publisher, ending, shows_line).await,
+        Err(outcome) => outcome,
     }
 }
 
@@ -44,36 +42,45 @@ async fn relay(
     publisher: Box<dyn Publisher>,
     ending: CancellationToken,
     shows_line: bool,
-) -> Ended {
+) -> Outcome {
     let feed = plan.feed.to_string();
     let relay = Relay::new(plan.feed, source, plan.router, publisher);
     let handle = relay.handle();
     let mut run = pin!(relay.run(ending.cancelled_owned()));
-    let ended = if shows_line {
+    let stopped = if shows_line {
         tokio::select! {
-            ended = run.as_mut() => ended,
+            stopped = run.as_mut() => stopped,
             () = status_line::show(feed, handle) => run.await,
         }
     } else {
         run.await
     };
-    match ended {
-        Ok(Stopped { position, drained: true, .. }) => Ended::Drained(position),
-        Ok(Stopped { position, .. }) => Ended::Undrained(position),
+    match stopped {
+        Ok(Stopped { position, drained: true, .. }) => Outcome::Drained(position),
+        Ok(Stopped { position, .. }) => Outcome::Undrained(position),
         Err(error) => error.into(),
     }
 }
 
-fn publisher(plan: &Plan) -> Result<Box<dyn Publisher>, change_feed::PublishError> {
-    Ok(match &plan.target {
-        Target::Kafka(kafka) => Box::new(kafka_publisher(plan, kafka)?),
+/// Makes the publisher first and the source last: the source may create a slot, which holds the server's log, so
+/// everything else is checked before.
+async fn connect(plan: &Plan) -> Result<(LogicalSource, Box<dyn Publisher>), Outcome> {
+    let publisher: Box<dyn Publisher> = match &plan.target {
+        Target::Kafka(kafka) => {
+            let publisher = kafka_publisher(plan, kafka).map_err(|error| UsageError::new(one_line(&error)))?;
+            if plan.create {
+                check_cluster(plan, &publisher).await?;
+            }
+            Box::new(publisher)
+        }
         Target::Stdout => Box::new(NdjsonPublisher::stdout()),
         Target::File(path) => Box::new(NdjsonPublisher::file(path)),
         Target::Null => Box::new(NullPublisher),
-    })
+    };
+    Ok((connect_source(plan).await?, publisher))
 }
 
-fn kafka_publisher(plan: &Plan, kafka: &KafkaPlan) -> Result<KafkaPublisher, change_feed::PublishError> {
+fn kafka_publisher(plan: &Plan, kafka: &KafkaPlan) -> Result<KafkaPublisher, PublishError> {
     let mut builder = KafkaPublisher::builder(kafka.brokers.as_str(), &plan.feed);
     for (name, value) in &kafka.properties {
         builder = builder.set(name, value);
@@ -90,31 +97,60 @@ fn kafka_publisher(plan: &Plan, kafka: &KafkaPlan) -> Result<KafkaPublisher, cha
     }
 }
 
-/// Waits for a database that is away: at the start as later, nobody's help is needed when it is back.
-async fn connected(plan: &Plan) -> Result<LogicalSource, SourceError> {
+/// Waits for the cluster and checks that it accepts the topics that this run would create.
+async fn check_cluster(plan: &Plan, publisher: &KafkaPublisher) -> Result<(), Outcome> {
+    let (topics, compacted) = (plan.router.topics(), plan.router.compacted_topics());
     loop {
-        match connect(plan).await {
+        match publisher.preflight(&topics, &compacted).await {
+            Err(PublishError::Transient(cause)) => {
+                tracing::warn!(cause = one_line(&*cause), "the Kafka cluster is not available; trying again");
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            Err(error @ PublishError::Fatal { .. }) => {
+                let text = format!("{}; nothing was created", one_line(&error));
+                return Err(UsageError::new(text).into());
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
+/// Waits for the database, as long as it takes.
+async fn connect_source(plan: &Plan) -> Result<LogicalSource, SourceError> {
+    loop {
+        match try_source(plan).await {
             Err(SourceError::Transient(cause)) => {
-                tracing::warn!(cause = chain(&*cause), "the database is not available; nothing is lost, trying again");
-                tokio::time::sleep(AWAY_INTERVAL).await;
+                tracing::warn!(cause = one_line(&*cause), "the database is not available; trying again");
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
             answer => return answer,
         }
     }
 }
 
-async fn connect(plan: &Plan) -> Result<LogicalSource, SourceError> {
-    let mut builder = LogicalSource::builder(&plan.database_url, &plan.feed)
+async fn try_source(plan: &Plan) -> Result<LogicalSource, SourceError> {
+    let mut builder = LogicalSource::builder(plan.database_url.as_str(), &plan.feed)
         .tables(plan.tables.iter().map(String::as_str))
         .create(plan.create);
     if let Some(outbox) = &plan.outbox {
-        builder = builder.outbox(find(plan, outbox).await?);
+        builder = builder.outbox(find_outbox(plan, outbox).await?);
     }
     builder.connect().await
 }
 
-async fn find(plan: &Plan, outbox: &OutboxPlan) -> Result<Outbox, SourceError> {
+async fn find_outbox(plan: &Plan, outbox: &OutboxPlan) -> Result<Outbox, SourceError> {
     let OutboxPlan { schema, table, type_prefix, type_suffix } = outbox;
-    let found = LogicalSource::find_outbox(&plan.database_url, &plan.feed, schema, table).await?;
+    let found = LogicalSource::find_outbox(plan.database_url.as_str(), &plan.feed, schema, table).await?;
     Ok(found.event_type_format(type_prefix.as_str(), type_suffix.as_str()))
+}
+
+/// A publisher that drops everything: it shows how fast a source is.
+#[derive(Debug)]
+struct NullPublisher;
+
+#[async_trait]
+impl Publisher for NullPublisher {
+    async fn publish(&self, _part: &Part<'_>) -> Result<(), PublishError> {
+        Ok(())
+    }
 }

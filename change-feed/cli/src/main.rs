@@ -2,19 +2,16 @@
 //!
 //! # How it works
 //!
-//! `arguments` is what a user may say, on the command line (`settings`) or in a file (`file`); `plan` is what it comes
-//! to, checked; `feed` runs it, and `ended` tells the shell.
+//! `options` is what a user can give on the command line, `configuration_file` the same in a file; `plan` makes a checked
+//! feed of them, `feed` runs it, and `outcome` reports how it ended.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod allocator;
-mod arguments;
-mod chain;
-mod ended;
+mod configuration_file;
 mod feed;
-mod file;
-mod null;
+mod options;
+mod outcome;
 mod plan;
-mod settings;
 mod signals;
 mod status_line;
 
@@ -26,34 +23,34 @@ use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::{Arguments, Verb};
-use crate::ended::{Ended, failed};
+use crate::options::{Arguments, Verb};
+use crate::outcome::Outcome;
 use crate::plan::Plan;
 
-/// Calls to a broker that is away must not hold up the end of the program.
+/// How long the end of the program waits for calls to a broker that is away.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let Arguments { verb: Verb::Run(run) } = Arguments::parse();
     let plan = match Plan::from_arguments(run) {
         Ok(plan) => plan,
-        Err(error) => return Ended::WrongUsage(error).tell(),
+        Err(error) => return Outcome::from(error).report(),
     };
-    // The line of a terminal says what a log would: there only what needs somebody is logged.
+    // On a terminal the status line takes the place of the log: only what needs somebody is logged.
     let shows_line = std::io::stderr().is_terminal() && std::env::var_os("RUST_LOG").is_none();
     let level = if shows_line { LevelFilter::WARN } else { LevelFilter::INFO };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed("the program can't start", error).tell(),
+        Err(error) => return Outcome::failed("the program can't start", error).report(),
     };
-    // On a worker, which waits for the sockets itself. On this thread every message from the server would switch threads
-    // twice: measured, it costs half of the speed of streaming.
-    let ended = runtime.block_on(async { tokio::spawn(feed::run(plan, shows_line)).await });
+    // As a task: a worker waits for the sockets itself. On this thread every message from the server would switch threads
+    // twice, which costs half of the speed of streaming (measured).
+    let outcome = runtime.block_on(async { tokio::spawn(feed::run(plan, shows_line)).await });
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
-    match ended {
-        Ok(ended) => ended.tell(),
-        Err(error) => failed("the feed did not end by itself", error).tell(),
+    match outcome {
+        Ok(outcome) => outcome.report(),
+        Err(error) => Outcome::failed("the feed broke off; report this as a fault of change-feed", error).report(),
     }
 }

@@ -1,13 +1,14 @@
-//! What is to be run, checked as far as that goes without a server.
+//! A feed to run, checked as far as that goes without a server.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use change_feed::kafka::BrokerList;
+use change_feed::kafka::{BrokerList, check_topic_name};
 use change_feed::{FeedName, Router, RowFormat};
 
-use crate::arguments::RunArguments;
-use crate::file::ConfigurationFile;
-use crate::settings::{Delivery, Format, Settings, Snapshot};
+use crate::configuration_file::ConfigurationFile;
+use crate::options::{Delivery, Format, Options, RunArguments, Snapshot, TopicsOf};
+use crate::outcome::UsageError;
 
 const DEFAULT_PARTITIONS: u32 = 12;
 
@@ -15,7 +16,7 @@ const DEFAULT_PARTITIONS: u32 = 12;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) feed: FeedName,
-    pub(crate) database_url: String,
+    pub(crate) database_url: DatabaseUrl,
     pub(crate) outbox: Option<OutboxPlan>,
     pub(crate) tables: Vec<String>,
     pub(crate) router: Router,
@@ -23,7 +24,22 @@ pub(crate) struct Plan {
     pub(crate) create: bool,
 }
 
-/// An outbox to read; which of its columns is the key is found in the database.
+/// The URL of the database, which may hold a password: `Debug` does not show it.
+pub(crate) struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl")
+    }
+}
+
+/// An outbox to read. Its key column is found in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutboxPlan {
     pub(crate) schema: String,
@@ -48,8 +64,9 @@ pub(crate) struct KafkaPlan {
     pub(crate) delivery: Delivery,
     /// Properties of librdkafka. Some are secret.
     pub(crate) properties: Vec<(String, String)>,
-    /// Of topics that are made.
+    /// For topics that are created.
     pub(crate) partitions: u32,
+    /// For topics that are created.
     pub(crate) replication_factor: Option<u16>,
 }
 
@@ -59,54 +76,42 @@ impl std::fmt::Debug for KafkaPlan {
     }
 }
 
-/// What can't be run as it was said. Never shows a password.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct UsageError(String);
-
-impl UsageError {
-    pub(crate) fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
-    }
-}
-
 impl Plan {
-    /// What the command line, the file that it names and the environment come to.
+    /// Makes a plan of the command line, the configuration file and the environment.
     pub(crate) fn from_arguments(arguments: Box<RunArguments>) -> Result<Self, UsageError> {
-        let RunArguments { settings, create, config } = *arguments;
+        let RunArguments { options, topic_of, create, config } = *arguments;
         let file = config.map(|path| ConfigurationFile::read(&path)).transpose()?.unwrap_or_default();
-        let create = create || file.create;
-        let settings = settings.or(file.settings);
+        let options = options.or(file.options);
+        let mut topics_of = file.topics_of;
+        topics_of.extend(topic_of.into_iter().map(|chosen| (chosen.table, chosen.topic)));
         let properties = file.kafka.into_iter().collect();
-        Self::new(settings, create, properties, &|name| std::env::var(name).ok())
+        let variable = |name: &str| std::env::var(name).ok();
+        Self::new(options, &topics_of, create || file.create, properties, &variable)
     }
 
     fn new(
-        settings: Settings,
+        options: Options,
+        topics_of: &TopicsOf,
         create: bool,
         properties: Vec<(String, String)>,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, UsageError> {
-        check_available(&settings)?;
-        let feed = settings.feed.clone().ok_or_else(|| UsageError::new("--feed NAME is missing"))?;
-        let router = router(&settings, &feed)?;
-        let outbox = settings.outbox.as_deref().map(|name| outbox(name, &settings)).transpose()?;
-        let tables = settings.tables.clone().unwrap_or_default();
-        for table in &tables {
-            qualified("--tables", table)?;
-        }
+        check_available(&options)?;
+        let feed = options.feed.clone().ok_or_else(|| UsageError::new("--feed NAME is missing"))?;
+        let router = router(&options, topics_of, &feed)?;
+        let outbox = options.outbox.as_deref().map(|name| outbox(name, &options)).transpose()?;
         let variable = |name: &str, example: &str| {
             let value = variable(name).filter(|value| !value.trim().is_empty());
             value.ok_or_else(|| UsageError::new(format!("{name} is not set: give it something like {example}")))
         };
-        let database_url = variable("DATABASE_URL", "postgres://feed@localhost:5432/store")?;
-        let target = match settings.to.as_deref().unwrap_or("kafka") {
+        let database_url = DatabaseUrl(variable("DATABASE_URL", "postgres://feed@localhost:5432/store")?);
+        let target = match options.to.as_deref().unwrap_or("kafka") {
             "kafka" => Target::Kafka(KafkaPlan {
                 brokers: brokers(&variable("KAFKA_BROKERS", "localhost:9092")?)?,
-                delivery: settings.delivery.unwrap_or(Delivery::Transactional),
+                delivery: options.delivery.unwrap_or(Delivery::Transactional),
                 properties,
-                partitions: settings.partitions.unwrap_or(DEFAULT_PARTITIONS),
-                replication_factor: settings.replication_factor,
+                partitions: options.partitions.unwrap_or(DEFAULT_PARTITIONS),
+                replication_factor: options.replication_factor,
             }),
             "ndjson" => Target::Stdout,
             "null" => Target::Null,
@@ -115,27 +120,33 @@ impl Plan {
                 _ => return Err(UsageError::new(format!("--to {other}: it takes kafka, ndjson, ndjson:FILE or null"))),
             },
         };
-        Ok(Self { feed, database_url, outbox, tables, router, target, create })
+        if matches!(target, Target::Kafka(_)) {
+            check_kafka_topics(&router, &feed)?;
+        }
+        Ok(Self { feed, database_url, outbox, tables: options.tables.unwrap_or_default(), router, target, create })
     }
 }
 
-fn check_available(settings: &Settings) -> Result<(), UsageError> {
-    if settings.format == Some(Format::Debezium) {
+fn check_available(options: &Options) -> Result<(), UsageError> {
+    if options.format == Some(Format::Debezium) {
         return Err(UsageError::new("--format debezium is not available in this version: use flat for rows"));
     }
-    if settings.snapshot == Some(Snapshot::Initial) {
+    if options.snapshot == Some(Snapshot::Initial) {
         let words =
             "--snapshot initial is not available in this version: the feed begins with what commits from now on";
         return Err(UsageError::new(words));
     }
-    if settings.partitions == Some(0) {
-        return Err(UsageError::new("--partitions 0: a topic has at least one"));
+    if options.partitions == Some(0) {
+        return Err(UsageError::new("--partitions 0: a topic has at least one partition"));
+    }
+    if options.replication_factor == Some(0) {
+        return Err(UsageError::new("--replication-factor 0: a topic has at least one replica"));
     }
     Ok(())
 }
 
-fn router(settings: &Settings, feed: &FeedName) -> Result<Router, UsageError> {
-    let Settings { outbox, tables, topic, topic_prefix, format, .. } = settings;
+fn router(options: &Options, topics_of: &TopicsOf, feed: &FeedName) -> Result<Router, UsageError> {
+    let Options { outbox, tables, topic, topic_prefix, format, .. } = options;
     let tables = tables.as_deref().unwrap_or_default();
     let missing = |words: &str| Err(UsageError::new(words));
     if outbox.is_none() && tables.is_empty() {
@@ -145,29 +156,75 @@ fn router(settings: &Settings, feed: &FeedName) -> Result<Router, UsageError> {
         return missing("--format flat is for rows: name the outbox under --tables to publish it as rows");
     }
     if outbox.is_none() && *format == Some(Format::CloudEvents) {
-        return missing("--format cloudevents is for events: name the table under --outbox if it is one");
+        return missing("--format cloudevents is for events: name the table under --outbox if it is an outbox");
     }
     let router = match (outbox, topic) {
         (Some(_), Some(topic)) => Router::to_topic(topic.as_str()),
         (Some(_), None) => return missing("--topic TOPIC is missing: where the outbox's events go"),
-        (None, Some(_)) => return missing("--topic is for an outbox; rows take --topic-prefix"),
+        (None, Some(_)) => return missing("--topic is for an outbox: rows take --topic-prefix or --topic-of"),
         (None, None) => Router::rows_only(),
     };
-    let router = router.source(format!("/change-feed/{feed}"));
-    match topic_prefix {
-        _ if tables.is_empty() => Ok(router),
-        Some(prefix) => Ok(router.rows(prefix, tables.iter().map(String::as_str), RowFormat::Flat)),
-        None => missing("--topic-prefix PREFIX is missing: rows go to the topics PREFIX.SCHEMA.TABLE"),
+    let mut router = router.source(format!("/change-feed/{feed}"));
+    // What goes to a topic, by the name under which Kafka's metrics know the topic: "a.b" and "a_b" are the same there,
+    // and a broker refuses to have both.
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    if let (Some(outbox), Some(topic)) = (outbox, topic) {
+        taken.insert(topic.replace('.', "_"), outbox);
+    }
+    for table in tables {
+        qualified("--tables", table)?;
+        let topic = match (topics_of.get(table), topic_prefix) {
+            (Some(topic), _) => topic.clone(),
+            (None, Some(prefix)) => format!("{prefix}.{table}"),
+            (None, None) => {
+                return missing("--topic-prefix PREFIX is missing: rows go to the topics PREFIX.SCHEMA.TABLE");
+            }
+        };
+        match taken.insert(topic.replace('.', "_"), table) {
+            None => {}
+            Some(other) if other == table => {
+                return Err(UsageError::new(format!("{table} is named twice: name each table once")));
+            }
+            Some(other) => {
+                return Err(UsageError::new(format!(
+                    "{other} and {table} would share the topic {topic:?} (Kafka takes \".\" and \"_\" for the same), where \
+                     a record of one replaces a record of the other: choose another with --topic-of {table}=TOPIC"
+                )));
+            }
+        }
+        router = router.rows_of(table.as_str(), topic, RowFormat::Flat);
+    }
+    match topics_of.keys().find(|table| !tables.contains(table)) {
+        Some(table) => Err(UsageError::new(format!("--topic-of {table}: the table is not named under --tables"))),
+        None => Ok(router),
     }
 }
 
-fn outbox(name: &str, settings: &Settings) -> Result<OutboxPlan, UsageError> {
+/// Checks the names of the topics: Kafka would refuse them only after publication and slot were made.
+fn check_kafka_topics(router: &Router, feed: &FeedName) -> Result<(), UsageError> {
+    let positions = format!("{feed}.positions");
+    for topic in router.topics() {
+        check_topic_name(&topic).map_err(|error| {
+            UsageError::new(format!(
+                "{error}; choose another with --topic, --topic-prefix or --topic-of SCHEMA.TABLE=TOPIC"
+            ))
+        })?;
+        if *topic == *positions {
+            return Err(UsageError::new(format!(
+                "the topic {topic:?} is the feed's own, for its position: choose another"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn outbox(name: &str, options: &Options) -> Result<OutboxPlan, UsageError> {
     let (schema, table) = qualified("--outbox", name)?;
     Ok(OutboxPlan {
         schema: schema.to_owned(),
         table: table.to_owned(),
-        type_prefix: settings.type_prefix.clone().unwrap_or_default(),
-        type_suffix: settings.type_suffix.clone().unwrap_or_default(),
+        type_prefix: options.type_prefix.clone().unwrap_or_default(),
+        type_suffix: options.type_suffix.clone().unwrap_or_default(),
     })
 }
 
@@ -184,27 +241,27 @@ fn qualified<'a>(option: &str, name: &'a str) -> Result<(&'a str, &'a str), Usag
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
-        Settings {
+    fn options() -> Options {
+        Options {
             feed: Some(FeedName::new("orders").expect("a good name")),
             outbox: Some("public.order_events".to_owned()),
             topic: Some("orders.events".to_owned()),
-            ..Settings::default()
+            ..Options::default()
         }
     }
 
-    fn plan(settings: Settings) -> Result<Plan, UsageError> {
+    fn plan(options: Options) -> Result<Plan, UsageError> {
         let variable = |name: &str| match name {
             "DATABASE_URL" => Some("postgres://feed@localhost/store".to_owned()),
             "KAFKA_BROKERS" => Some("localhost:9092".to_owned()),
             _ => None,
         };
-        Plan::new(settings, false, Vec::new(), &variable)
+        Plan::new(options, &TopicsOf::new(), false, Vec::new(), &variable)
     }
 
     #[track_caller]
-    fn refused(settings: Settings, word: &str) {
-        let error = plan(settings).expect_err("it can't be run");
+    fn refused(options: Options, word: &str) {
+        let error = plan(options).expect_err("it can't be run");
         assert!(error.to_string().contains(word), "{error}");
     }
 
@@ -212,7 +269,7 @@ mod tests {
     fn an_outbox_goes_to_its_topic_and_rows_to_one_for_each_table() {
         let tables = Some(vec!["public.orders".to_owned(), "audit.log".to_owned()]);
         let topic_prefix = Some("store".to_owned());
-        let plan = plan(Settings { tables, topic_prefix, ..settings() }).expect("a good plan");
+        let plan = plan(Options { tables, topic_prefix, ..options() }).expect("a good plan");
         let topics = plan.router.topics();
         let topics: Vec<_> = topics.iter().map(|topic| &**topic).collect();
         assert_eq!(topics, ["orders.events", "store.audit.log", "store.public.orders"]);
@@ -221,7 +278,7 @@ mod tests {
 
     #[test]
     fn targets_are_read_from_one_word() {
-        let target = |to: &str| plan(Settings { to: Some(to.to_owned()), ..settings() }).map(|plan| plan.target);
+        let target = |to: &str| plan(Options { to: Some(to.to_owned()), ..options() }).map(|plan| plan.target);
         assert_eq!(target("ndjson").expect("a target"), Target::Stdout);
         assert_eq!(target("null").expect("a target"), Target::Null);
         assert_eq!(target("ndjson:/a/b").expect("a target"), Target::File(PathBuf::from("/a/b")));
@@ -235,23 +292,71 @@ mod tests {
             "DATABASE_URL" => Some("postgres://feed@localhost/store".to_owned()),
             _ => Some("kafka://user:s3cret@localhost:9092".to_owned()),
         };
-        let error = Plan::new(settings(), false, Vec::new(), &variable).expect_err("a URL is no list of brokers");
+        let error = Plan::new(options(), &TopicsOf::new(), false, Vec::new(), &variable)
+            .expect_err("a URL is no list of brokers");
         assert!(error.to_string().contains("KAFKA_BROKERS"), "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
     #[test]
-    fn what_can_not_be_run_is_said_with_what_would_be_right() {
-        refused(Settings { feed: None, ..settings() }, "--feed");
-        refused(Settings { outbox: None, topic: None, ..settings() }, "nothing to capture");
-        refused(Settings { topic: None, ..settings() }, "--topic TOPIC");
-        refused(Settings { outbox: Some("order_events".to_owned()), ..settings() }, "SCHEMA.TABLE");
-        refused(Settings { tables: Some(vec!["public.a".to_owned()]), ..settings() }, "--topic-prefix");
-        refused(Settings { format: Some(Format::Debezium), ..settings() }, "not available");
-        refused(Settings { format: Some(Format::Flat), ..settings() }, "for rows");
-        refused(Settings { snapshot: Some(Snapshot::Initial), ..settings() }, "not available");
+    fn wrong_usage_is_refused_with_what_would_be_right() {
+        refused(Options { feed: None, ..options() }, "--feed");
+        refused(Options { outbox: None, topic: None, ..options() }, "nothing to capture");
+        refused(Options { topic: None, ..options() }, "--topic TOPIC");
+        refused(Options { outbox: Some("order_events".to_owned()), ..options() }, "SCHEMA.TABLE");
+        refused(Options { tables: Some(vec!["public.a".to_owned()]), ..options() }, "--topic-prefix");
+        refused(Options { format: Some(Format::Debezium), ..options() }, "not available");
+        refused(Options { format: Some(Format::Flat), ..options() }, "for rows");
+        refused(Options { snapshot: Some(Snapshot::Initial), ..options() }, "not available");
         let none = |_: &str| None;
-        let error = Plan::new(settings(), false, Vec::new(), &none).expect_err("no server is named");
+        let error = Plan::new(options(), &TopicsOf::new(), false, Vec::new(), &none).expect_err("no server is named");
         assert!(error.to_string().contains("DATABASE_URL"));
+    }
+
+    fn routed(tables: &[&str], topic_of: &[(&str, &str)]) -> Result<Vec<String>, UsageError> {
+        let options = Options {
+            tables: Some(tables.iter().map(|&table| table.to_owned()).collect()),
+            topic_prefix: Some("store".to_owned()),
+            ..options()
+        };
+        let topics_of = topic_of.iter().map(|&(table, topic)| (table.to_owned(), topic.to_owned())).collect();
+        let variable = |name: &str| Some(if name == "DATABASE_URL" { "postgres://a/b" } else { "a:1" }.to_owned());
+        let plan = Plan::new(options, &topics_of, true, Vec::new(), &variable)?;
+        Ok(plan.router.topics().iter().map(|topic| topic.to_string()).collect())
+    }
+
+    #[test]
+    fn the_topic_of_a_table_can_be_chosen() {
+        let topics = routed(&["public.größen", "public.orders"], &[("public.größen", "store.sizes")]);
+        let mut topics = topics.expect("a good plan");
+        topics.sort();
+        assert_eq!(topics, ["orders.events", "store.public.orders", "store.sizes"]);
+    }
+
+    #[test]
+    fn a_topic_that_kafka_refuses_or_that_two_would_share_is_refused() {
+        let wrong = |tables: &[&str], topic_of: &[(&str, &str)], words: &str| {
+            let error = routed(tables, topic_of).expect_err("a wrong plan").to_string();
+            assert!(error.contains(words), "{error}");
+        };
+        wrong(&["public.größen"], &[], "--topic-of");
+        wrong(&["public.a b"], &[], "--topic-of");
+        wrong(&["public.a"], &[("public.a", "a/b")], "a/b");
+        wrong(&["public.a"], &[("public.a", "")], "empty");
+        wrong(&["public.a"], &[("public.a", "orders.positions")], "position");
+        wrong(&["public.a"], &[("public.a", "orders.events")], "share");
+        wrong(&["public.a", "public.b"], &[("public.b", "store.public.a")], "share");
+        wrong(&["public.a_b", "public.a.b"], &[], "share");
+        wrong(&["public.a", "public.a"], &[], "twice");
+        wrong(&["public.a"], &[("public.b", "b")], "not named");
+    }
+
+    #[test]
+    fn debug_shows_neither_password_nor_url() {
+        let variable =
+            |name: &str| Some(if name == "DATABASE_URL" { "postgres://feed:s3cret@a/b" } else { "a:1" }.to_owned());
+        let properties = vec![("sasl.password".to_owned(), "s3cret".to_owned())];
+        let plan = Plan::new(options(), &TopicsOf::new(), false, properties, &variable).expect("a good plan");
+        assert!(!format!("{plan:?}").contains("s3cret"), "{plan:?}");
     }
 }

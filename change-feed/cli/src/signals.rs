@@ -1,12 +1,13 @@
-//! When somebody wants the program to end.
+//! The signals that end the program.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// 128 and the number of SIGINT, as shells tell it.
+/// The exit code that shells give a program that SIGINT ended: 128 and the signal's number.
 const INTERRUPTED: i32 = 130;
 
-/// A token that the first Ctrl-C or SIGTERM cancels. The second one ends the program at once: nothing is lost by it.
+/// Returns a token that the first Ctrl-C or SIGTERM cancels. The second one ends the program at once, as a crash would: the
+/// next run goes on from the last acknowledged position.
 pub(crate) fn ending() -> std::io::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

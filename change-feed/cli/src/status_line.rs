@@ -1,4 +1,4 @@
-//! One line on a terminal that says once a second how the feed is.
+//! A line on a terminal with the state of the feed, once a second.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use change_feed::relay::{RelayHandle, RelayState, RelayStatus};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Back to the line's beginning, and clear it.
-const AGAIN: &str = "\r\x1b[2K";
+/// Returns to the start of the line and clears it.
+const CLEAR: &str = "\r\x1b[2K";
 
-/// Shows the line until it is dropped.
+/// Writes the line until the future is dropped.
 pub(crate) async fn show(feed: String, handle: RelayHandle) {
     let mut tick = tokio::time::interval(INTERVAL);
     let mut before = (Instant::now(), handle.status().envelopes);
@@ -20,8 +20,8 @@ pub(crate) async fn show(feed: String, handle: RelayHandle) {
         let seconds = (now.0 - before.0).as_secs_f64();
         let rate = (now.1 - before.1) as f64 / seconds.max(0.001);
         before = now;
-        // Nothing is to be done where the terminal is gone.
-        let _ = write!(std::io::stderr().lock(), "{AGAIN}{}", line(&feed, &status, rate));
+        // A terminal that is gone shows nothing.
+        let _ = write!(std::io::stderr().lock(), "{CLEAR}{}", line(&feed, &status, rate));
         let _ = std::io::stderr().flush();
     }
 }

@@ -88,6 +88,15 @@ impl Router {
         self
     }
 
+    /// The rows of one table (`schema.table`, as it is: not quoted) to this topic.
+    ///
+    /// Give each table a topic of its own: rows of two tables can have the same key, and compaction would keep one of them.
+    #[must_use]
+    pub fn rows_of(mut self, table: impl Into<Arc<str>>, topic: impl Into<Arc<str>>, format: RowFormat) -> Self {
+        self.tables.insert(table.into(), RowRoute { topic: topic.into(), format });
+        self
+    }
+
     /// The topics that changes can go to.
     pub fn topics(&self) -> Vec<Arc<str>> {
         self.events.iter().chain(self.tables.values().map(|route| &route.topic)).map(Arc::clone).collect()

@@ -112,11 +112,37 @@ impl Cluster {
         }
     }
 
+    /// Asks the broker whether it would make a topic, without making it.
+    pub(crate) async fn check_new(&self, name: &str, plan: &NewTopicPlan, deadline: Deadline) -> Result<(), Failure> {
+        self.ask_for_topic(name, plan, AdminOptions::new().validate_only(true), deadline).await
+    }
+
     /// Makes a topic and waits until it can be written to. A topic that exists is left as it is.
     pub(crate) async fn create(&self, name: &str, plan: &NewTopicPlan, deadline: Deadline) -> Result<(), Failure> {
+        self.ask_for_topic(name, plan, AdminOptions::new(), deadline).await?;
+        tracing::info!(target: "change_feed::kafka", topic = name, partitions = plan.partitions, "created a topic");
+        let names = [name.to_owned()];
+        while self.topics(&names, deadline).await?.is_empty() {
+            if deadline.has_passed() {
+                let detail = "it was created, but the brokers don't know it yet";
+                let doing = format!("create the topic {name:?}");
+                return Err(Failure::of(doing, RDKafkaErrorCode::OperationTimedOut, detail));
+            }
+            tokio::time::sleep(ABSENCE_POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn ask_for_topic(
+        &self,
+        name: &str,
+        plan: &NewTopicPlan,
+        options: AdminOptions,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         let doing = || format!("create the topic {name:?}");
         let admin = self.admin(deadline).await?;
-        let options = AdminOptions::new().request_timeout(Some(deadline.remaining()));
+        let options = options.request_timeout(Some(deadline.remaining()));
         let new = plan.named(name);
         let answer = tokio::time::timeout(deadline.remaining(), admin.create_topics([&new], &options)).await;
         retire(admin);
@@ -126,19 +152,9 @@ impl Cluster {
             Ok(Ok(results)) => results.into_iter().find_map(Result::err).map(|(_, code)| code),
         };
         match refused {
-            None | Some(RDKafkaErrorCode::TopicAlreadyExists) => {}
-            Some(code) => return Err(Failure::of(doing(), code, code)),
+            None | Some(RDKafkaErrorCode::TopicAlreadyExists) => Ok(()),
+            Some(code) => Err(Failure::of(doing(), code, code)),
         }
-        tracing::info!(target: "change_feed::kafka", topic = name, partitions = plan.partitions, "created a topic");
-        let names = [name.to_owned()];
-        while self.topics(&names, deadline).await?.is_empty() {
-            if deadline.has_passed() {
-                let detail = "it was created, but the brokers don't know it yet";
-                return Err(Failure::of(doing(), RDKafkaErrorCode::OperationTimedOut, detail));
-            }
-            tokio::time::sleep(ABSENCE_POLL).await;
-        }
-        Ok(())
     }
 
     /// What is configured for the topics; nothing is known of one that the feed may not ask about.

@@ -17,9 +17,11 @@ pub(crate) mod new_topic;
 pub(crate) mod produce;
 mod publisher;
 mod reader;
+pub(crate) mod topic_name;
 pub(crate) mod watchdog;
 
 pub use broker_list::{BrokerList, InvalidBrokerList};
 pub use development_broker::{DevelopmentBroker, DevelopmentBrokerError};
 pub use publisher::{KafkaPublisher, KafkaPublisherBuilder};
 pub use reader::{KafkaReader, KafkaReaderBuilder, ReaderError, Received};
+pub use topic_name::{InvalidTopicName, check_topic_name};

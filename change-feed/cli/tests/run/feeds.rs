@@ -76,7 +76,7 @@ async fn a_file_tells_what_the_command_line_leaves_out() {
 }
 
 /// Waits for the feed's slot.
-async fn slot_of(world: &World) {
+pub(crate) async fn slot_of(world: &World) {
     let began = std::time::Instant::now();
     let look = "select count(*) from pg_replication_slots where slot_name = $1 and confirmed_flush_lsn is not null";
     loop {

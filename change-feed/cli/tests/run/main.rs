@@ -2,5 +2,6 @@
 
 mod closed;
 mod feeds;
+mod refused;
 mod usage;
 mod world;

@@ -19,6 +19,7 @@ pub(crate) mod builder;
 pub(crate) mod closing;
 pub(crate) mod deliveries;
 pub(crate) mod positions;
+pub(crate) mod preflight;
 pub(crate) mod producer;
 pub(crate) mod publisher;
 pub(crate) mod record;
