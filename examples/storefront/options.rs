@@ -79,7 +79,7 @@ impl Servers {
     /// Reads `DATABASE_URL` and `KAFKA_BROKERS`. An empty variable counts as missing.
     pub(crate) fn from_environment() -> Result<Self, UsageError> {
         let url = variable("DATABASE_URL")?.unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
-        let brokers = variable("KAFKA_BROKERS")?.map(|list| BrokerList::parse(&list)).transpose();
+        let brokers = variable("KAFKA_BROKERS")?.map(|list| list.parse::<BrokerList>()).transpose();
         let brokers = brokers.map_err(|error| UsageError::new(format!("KAFKA_BROKERS: {error}")))?;
         Ok(Self { database: DatabaseUrl::parse(&url).map_err(|error| UsageError::new(error.to_string()))?, brokers })
     }

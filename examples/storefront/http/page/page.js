@@ -152,7 +152,7 @@ function feedRow(event) {
 async function watchHealth() {
   const badge = document.querySelector("#feed-status");
   const health = await fetch("/healthz").then((response) => response.json()).catch(() => null);
-  badge.textContent = health?.feed ? health.feed.words : "the storefront does not answer";
+  badge.textContent = health?.feed?.words ?? health?.detail ?? "the storefront does not answer";
   badge.dataset.state = health?.feed ? health.feed.state : "away";
   setTimeout(watchHealth, HEALTH_INTERVAL_MS);
 }
