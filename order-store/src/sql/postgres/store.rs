@@ -58,14 +58,15 @@ impl PostgresOrderStore {
     /// a newer program.
     pub async fn connect(database_url: &str) -> Result<Self, StoreError> {
         let options: PgConnectOptions = database_url.parse().map_err(explain_unstarted)?;
-        // A pool would try until its time is up, and then tell that instead of the reason.
-        let first = options.connect().await.map_err(explain_unstarted)?;
+        // A pool would try until its time is up, and then report that instead of the reason.
+        let first = Deadline::after(ACQUIRE_LIMIT).limit(options.connect()).await?.map_err(explain_unstarted)?;
         let pool = Self::pool_options().connect_lazy_with(options);
         first.close().await.map_err(explain_unstarted)?;
         Self::from_pool(pool).await
     }
 
-    /// Uses this pool, which others may use too.
+    /// Uses this pool, which others may use too. Make it with [`PostgresOrderStore::pool_options`], or let its sessions set
+    /// `client_connection_check_interval`, so that the server stops a statement whose caller left.
     ///
     /// # Errors
     /// As [`PostgresOrderStore::connect`].
