@@ -29,6 +29,9 @@
 //! - **End**: the thread ends when the stream is dropped, within a pause; when the server ends the stream; and after any error,
 //!   which is the last thing in the queue. The connection ends with it. It never waits for anything but its poll.
 
+#[cfg(all(test, unix))]
+mod tests;
+
 use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
