@@ -2,19 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-/// A stream is busy when so much comes within one pause: 4 MB/s.
-const BUSY_BYTES: usize = 2 << 10;
+/// A stream is busy that brings so much: 4 MB/s, some 7,000 rows of 400 bytes.
+const BUSY_BYTES_PER_MS: usize = 4 << 10;
 
 /// Tells how long to wait before the next read.
 ///
 /// A walsender sends message by message. A reader that is quick enough wakes up for each of them, and then waking, sending and
 /// receiving cost both sides many times what the change costs them. A reader that pauses finds a hundred messages at once.
 ///
-/// The rule: once [`BUSY_BYTES`] have come within one pause's length, the next read comes a pause later. Each pause that
-/// brings so much is followed by another; after the first that doesn't, what comes is read at once again.
+/// The rule: once a pause's share of [`BUSY_BYTES_PER_MS`] has come within a pause's length, the next read comes a pause
+/// later. Each pause that brings so much is followed by another; after the first that doesn't, what comes is read at once
+/// again. So nothing waits longer than one pause.
 #[derive(Debug)]
 pub(super) struct Pace {
     pause: Duration,
+    busy_bytes: usize,
     /// What is counted came since then.
     began: Instant,
     bytes: usize,
@@ -22,7 +24,8 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(pause: Duration, now: Instant) -> Self {
-        Self { pause, began: now, bytes: 0 }
+        let pause_us = usize::try_from(pause.as_micros()).unwrap_or(usize::MAX);
+        Self { pause, busy_bytes: BUSY_BYTES_PER_MS.saturating_mul(pause_us) / 1_000, began: now, bytes: 0 }
     }
 
     /// This was read.
@@ -32,7 +35,7 @@ impl Pace {
 
     /// Nothing more is there. How long to let the next gather, if the stream is busy.
     pub(super) fn emptied(&mut self, now: Instant) -> Option<Duration> {
-        let is_busy = self.bytes >= BUSY_BYTES;
+        let is_busy = self.bytes >= self.busy_bytes;
         if is_busy || now.saturating_duration_since(self.began) >= self.pause {
             self.began = now;
             self.bytes = 0;
@@ -81,7 +84,7 @@ mod tests {
         // 60 MB/s in small messages.
         let sizes = Stream::new(600, Duration::from_micros(10)).read(100);
         let first_large = sizes.iter().position(|size| *size > 600).expect("a pause");
-        assert_eq!(first_large, BUSY_BYTES.div_ceil(600));
+        assert_eq!(first_large, BUSY_BYTES_PER_MS.div_ceil(2 * 600));
         assert!(sizes[first_large..].iter().all(|size| *size == 50 * 600), "{sizes:?}");
     }
 
@@ -109,7 +112,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(PAUSE, now);
         for _ in 0..10 {
-            pace.read(BUSY_BYTES);
+            pace.read(BUSY_BYTES_PER_MS);
         }
         assert_eq!(pace.emptied(now), Some(PAUSE));
         assert_eq!(pace.emptied(now + PAUSE), None);

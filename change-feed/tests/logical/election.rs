@@ -6,6 +6,7 @@ use std::time::Duration;
 use change_feed::{Epoch, Position, Source, SourceError};
 
 use crate::logical::world::{PATIENCE, World, end, read, refusal, text, version, versions};
+use crate::replication::instance::Frozen;
 
 #[tokio::test]
 async fn a_standby_takes_over_when_the_active_one_is_gone_without_a_word() {
@@ -79,4 +80,21 @@ async fn two_feeds_that_begin_at_once_do_not_disturb_each_other() {
         tokio::join!(world.started(&Position::ORIGIN), crate::logical::world::started(second, &Position::ORIGIN));
     world.append("a", 1).await;
     assert_eq!(versions(&read(&first, 1).await), versions(&read(&second, 1).await));
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_while_it_confirms_the_election_loses_nothing() {
+    let world = World::new().await;
+    let source = world.started(&Position::ORIGIN).await;
+    let holder = "select pid::text from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
+    let frozen = Frozen::freeze(&world.text(holder).await.expect("it is elected"));
+    world.append("a", 1).await;
+    // Longer than an election is believed without a word of its session, and not until the session is given up.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    for _ in 0..3 {
+        let dropped = tokio::time::timeout(Duration::from_millis(100), read(&source, 1)).await;
+        assert!(dropped.is_err(), "it is given without a proof");
+    }
+    drop(frozen);
+    assert_eq!(versions(&read(&source, 1).await), [version("a", 1)]);
 }

@@ -236,6 +236,44 @@ async fn the_server_hears_of_us_while_nobody_takes_frames() {
 }
 
 #[tokio::test]
+async fn the_server_hears_of_us_while_the_runtime_is_blocked() {
+    let mut database = Database::with_slot().await;
+    let options = database.options().wal_sender_timeout(Duration::from_secs(1));
+    let connection = ReplicationConnection::connect(&options).await.expect("a connection");
+    let mut stream =
+        connection.start(&database.slot, Lsn::INVALID, &StartOptions::new([PUBLICATION])).await.expect("a stream");
+    let server = database.slot_process().await;
+    // The test's runtime has this one thread.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(database.slot_process().await, server, "the server has given us up");
+    database.commit(0..1).await;
+    assert_eq!(Read::transactions(&mut stream, 1).await.ids, [0]);
+    stream.close().await.expect("the stream ends");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_role_for_statements_does_not_end_a_stream() {
+    let mut database = Database::with_slot().await;
+    let url = format!("{}?options=-c%20statement_timeout%3D300%20-c%20idle_session_timeout%3D300", database.url());
+    let connection = ReplicationConnection::connect(&url.parse().expect("a URL")).await.expect("a connection");
+    let mut stream =
+        connection.start(&database.slot, Lsn::INVALID, &StartOptions::new([PUBLICATION])).await.expect("a stream");
+    let server = database.slot_process().await;
+    for id in 0..3 {
+        let waited = tokio::time::timeout(Duration::from_millis(500), async {
+            while matches!(stream.next().await.expect("a sign of life"), Frame::Keepalive(_)) {}
+        });
+        assert!(waited.await.is_err(), "nothing was written");
+        database.commit(id..id + 1).await;
+        assert_eq!(Read::transactions(&mut stream, 1).await.ids, [id]);
+    }
+    assert_eq!(database.slot_process().await, server);
+    stream.close().await.expect("the stream ends");
+    database.drop().await;
+}
+
+#[tokio::test]
 async fn a_missing_publication_is_told_from_a_missing_slot() {
     let mut database = Database::with_slot().await;
     let connection = database.connect().await;

@@ -128,18 +128,20 @@ async fn client_certificates(server: &Server<'_>, files: &Files, authority: &Aut
 async fn streams(instance: &Instance) {
     let mut database = Database::on(instance.admin_url()).await;
     database.create_slot().await;
-    database.commit(0..5_000).await;
+    database.commit(0..4_999).await;
+    // Far more than one record of TLS, and than one read.
+    database.execute("INSERT INTO notes SELECT 4999, repeat('long', 5000000)").await;
     let url = format!("{}?sslmode=require", database.url());
     let connection = ReplicationConnection::connect(&url.parse().expect("a URL")).await.expect("a connection");
     let mut stream =
         connection.start(&database.slot, Lsn::INVALID, &StartOptions::new([PUBLICATION])).await.expect("a stream");
     let encrypted = "SELECT ssl::text FROM pg_stat_ssl JOIN pg_replication_slots ON pid = active_pid";
     assert_eq!(database.text(encrypted).await.as_deref(), Some("true"));
-    let read = Read::transactions(&mut stream, 1).await;
+    let read = Read::transactions(&mut stream, 2).await;
     assert_eq!(read.ids, Vec::from_iter(0..5_000));
-    stream.confirmer().confirm(read.commits[0]);
+    stream.confirmer().confirm(read.commits[1]);
     stream.close().await.expect("the stream ends");
-    assert_eq!(database.confirmed().await, read.commits[0]);
+    assert_eq!(database.confirmed().await, read.commits[1]);
     database.drop().await;
 }
 
