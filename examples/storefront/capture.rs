@@ -1,6 +1,5 @@
 //! How the events are captured from the database: chosen at the feed's first start, and kept.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use change_feed::postgres::postgres_checkpoint;
@@ -117,7 +116,7 @@ impl NewSlot<'_> {
         // The source has a limit of its own to wait for the server. While somebody's transaction is open it goes on.
         loop {
             let builder = LogicalSource::builder(self.url, self.feed).outbox(outbox()).create(true);
-            let mut making = pin!(builder.connect());
+            let mut making = Box::pin(builder.connect());
             let made = loop {
                 tokio::select! {
                     made = &mut making => break Some(made),

@@ -3,7 +3,7 @@
 mod commands;
 mod database;
 mod faults;
-mod instance;
+pub(crate) mod instance;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
