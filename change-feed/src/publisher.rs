@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::feed::identity::{
-    Checkpoint, Epoch, FeedIdentity, FeedName, Mismatch, PublisherIdentity, Side, SourceIdentity,
-};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::{Epoch, FeedIdentity, FeedName, PublisherIdentity, SourceIdentity};
+use crate::feed::mismatch::{Mismatch, Side};
 use crate::feed::part::Part;
 
 /// Delivers envelopes.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::feed::identity::{Checkpoint, Epoch, Mismatch, SourceIdentity};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::{Epoch, SourceIdentity};
+use crate::feed::mismatch::Mismatch;
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 

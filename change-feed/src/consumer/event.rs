@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::record::{Record, RecordError, RecordProblem};
-use crate::feed::change::{EventId, Mark};
+use crate::feed::change::Mark;
+use crate::feed::event::EventId;
 use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
 use crate::feed::transaction::{TransactionId, TransactionPlace};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use super::change::EventId;
+use super::event::EventId;
 use super::position::Position;
 
 /// What identifies a change among all of its feed and epoch, wherever the run began that gave it: a change that comes

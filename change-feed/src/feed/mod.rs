@@ -2,8 +2,11 @@
 
 pub(crate) mod change;
 pub(crate) mod change_id;
+pub(crate) mod checkpoint;
 pub(crate) mod envelope;
+pub(crate) mod event;
 pub(crate) mod identity;
+pub(crate) mod mismatch;
 pub(crate) mod part;
 pub(crate) mod position;
 pub(crate) mod router;
@@ -12,13 +15,13 @@ pub(crate) mod row_change;
 pub(crate) mod table;
 pub(crate) mod transaction;
 
-pub use change::{Change, Content, EventId, EventRecord, Mark};
+pub use change::{Change, Content, Mark};
 pub use change_id::{ChangeId, InvalidChangeId};
+pub use checkpoint::Checkpoint;
 pub use envelope::Envelope;
-pub use identity::{
-    Checkpoint, Epoch, FeedIdentity, FeedName, InvalidFeedName, Mismatch, PublisherIdentity, Side, SourceIdentity,
-    Topic,
-};
+pub use event::{EventId, EventRecord};
+pub use identity::{Epoch, FeedIdentity, FeedName, InvalidFeedName, PublisherIdentity, SourceIdentity, Topic};
+pub use mismatch::{Mismatch, Side};
 pub use part::{Changes, End, Part};
 pub use position::{InvalidPosition, Position};
 pub use router::{NoRoute, Router, RowFormat};

@@ -1,8 +1,9 @@
 //! What moves through a feed at a time.
 
 use super::change::Change;
+use super::checkpoint::Checkpoint;
 use super::envelope::Envelope;
-use super::identity::{Checkpoint, FeedIdentity};
+use super::identity::FeedIdentity;
 use super::position::Position;
 
 /// How a run of changes ends.

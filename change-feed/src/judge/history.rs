@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::feed::change::EventId;
+use crate::feed::event::EventId;
 use crate::feed::transaction::TransactionId;
 
 /// What should have been published: the rows of an outbox, in any order.

@@ -6,7 +6,8 @@ use super::history::{Fate, History, Index, Lookup};
 use super::observed::Observed;
 use super::transactions::{Member, Transactions};
 use super::verdict::{Finding, FindingKind, RecordPlace, Verdict};
-use crate::feed::change::{EventId, Mark};
+use crate::feed::change::Mark;
+use crate::feed::event::EventId;
 use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
 

@@ -1,7 +1,8 @@
 //! A record as the judge sees it.
 
-use crate::feed::change::{EventId, Mark};
+use crate::feed::change::Mark;
 use crate::feed::envelope::Envelope;
+use crate::feed::event::EventId;
 use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
 use crate::feed::transaction::TransactionPlace;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::feed::change::EventId;
+use crate::feed::event::EventId;
 use crate::feed::identity::Epoch;
 
 /// What the judge found.

@@ -10,7 +10,8 @@ use super::log::Log;
 use super::log::MemoryRecord;
 use super::mode::Mode;
 use super::state::State;
-use crate::feed::identity::{Checkpoint, FeedName, PublisherIdentity, Topic};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::{FeedName, PublisherIdentity, Topic};
 
 /// Topics with partitions in memory: for tests of relays and consumers, and for programs that have
 /// no broker.

@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::event::MemoryEvent;
 use super::history::{History, place};
-use crate::feed::change::{Change, EventId, EventRecord};
-use crate::feed::identity::{Checkpoint, FeedName};
+use crate::feed::change::Change;
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::event::{EventId, EventRecord};
+use crate::feed::identity::FeedName;
 use crate::feed::position::Position;
 
 /// The name that events of a [`MemoryDatabase`] give as their outbox.

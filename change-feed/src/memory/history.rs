@@ -3,8 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::feed::change::{Change, EventRecord};
-use crate::feed::identity::{Checkpoint, FeedName, Mismatch};
+use crate::feed::change::Change;
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::event::EventRecord;
+use crate::feed::identity::FeedName;
+use crate::feed::mismatch::Mismatch;
 use crate::feed::part::{Changes, End};
 use crate::feed::position::Position;
 use crate::feed::transaction::TransactionPlace;

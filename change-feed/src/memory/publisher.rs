@@ -141,8 +141,10 @@ impl Publisher for MemoryPublisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::checkpoint::Checkpoint;
     use crate::feed::identity::tests::identity;
-    use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, Mismatch, PublisherIdentity, Side, SourceIdentity};
+    use crate::feed::identity::{Epoch, FeedIdentity, PublisherIdentity, SourceIdentity};
+    use crate::feed::mismatch::{Mismatch, Side};
     use crate::feed::part::End;
     use crate::feed::position::Position;
     use crate::feed::router::Router;

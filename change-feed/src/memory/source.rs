@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::database::MemoryDatabase;
 use super::database::OUTBOX;
 use super::history::History;
-use crate::feed::identity::{Checkpoint, FeedName, SourceIdentity};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
 use crate::source::{Elected, Source, SourceError, Start};
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::log::Log;
+use crate::feed::checkpoint::Checkpoint;
 use crate::feed::envelope::Envelope;
-use crate::feed::identity::{Checkpoint, FeedName};
+use crate::feed::identity::FeedName;
 use crate::publisher::{PublishError, Rejection};
 
 /// The topics of a broker, and what it keeps for feeds.

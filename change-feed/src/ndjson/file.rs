@@ -9,7 +9,8 @@ use tracing::info;
 
 use super::scan::{Covered, Head, ScanError, last_checkpoint};
 use super::{LOG, Session, blocking};
-use crate::feed::identity::{Checkpoint, FeedName, PublisherIdentity, SourceIdentity};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::{FeedName, PublisherIdentity, SourceIdentity};
 use crate::publisher::{KeptPosition, PublishError, Resume, Resumed};
 
 /// The file, held by at most one publisher.

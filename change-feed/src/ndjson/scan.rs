@@ -7,7 +7,7 @@ use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::feed::identity::Checkpoint;
+use crate::feed::checkpoint::Checkpoint;
 
 /// How every line of a checkpoint begins, and no other line.
 const CHECKPOINT: &str = "{\"checkpoint\":";

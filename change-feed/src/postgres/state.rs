@@ -3,7 +3,8 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor as _, Row as _};
 
-use crate::feed::identity::{Checkpoint, FeedName};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::FeedName;
 use crate::source::SourceError;
 
 use super::server::{Server, fatal};

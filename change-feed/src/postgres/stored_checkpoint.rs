@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::server::Server;
 use super::state;
-use crate::feed::identity::{Checkpoint, FeedName};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::FeedName;
 use crate::source::SourceError;
 
 const ANSWER_TIMEOUT_MS: u64 = 15_000;

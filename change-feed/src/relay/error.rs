@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use crate::feed::change::EventId;
-use crate::feed::identity::Mismatch;
+use crate::feed::event::EventId;
+use crate::feed::mismatch::Mismatch;
 use crate::feed::position::Position;
 use crate::feed::router::NoRoute;
 

@@ -9,8 +9,9 @@ use sqlx::{Row as _, ValueRef as _};
 use uuid::Uuid;
 
 use super::database::judge;
-use crate::feed::change::{Change, EventId, EventRecord};
-use crate::feed::identity::{Mismatch, Side};
+use crate::feed::change::Change;
+use crate::feed::event::{EventId, EventRecord};
+use crate::feed::mismatch::{Mismatch, Side};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::outbox::dialect::Dialect;

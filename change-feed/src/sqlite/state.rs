@@ -4,7 +4,8 @@ use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
 
 use super::database::{judge, run_script};
-use crate::feed::identity::{Checkpoint, FeedName};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::FeedName;
 use crate::source::SourceError;
 
 const CREATE: &str = "

@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use super::harness::{Destination, PublisherHarness, SeenRecord};
 use crate::conformance::rule::{Fault, broken};
-use crate::feed::change::{Change, EventId, EventRecord};
+use crate::feed::change::Change;
+use crate::feed::checkpoint::Checkpoint;
 use crate::feed::envelope::Envelope;
-use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, PublisherIdentity, SourceIdentity};
+use crate::feed::event::{EventId, EventRecord};
+use crate::feed::identity::{Epoch, FeedIdentity, FeedName, PublisherIdentity, SourceIdentity};
 use crate::feed::part::{End, Part};
 use crate::feed::position::Position;
 use crate::feed::router::Router;

@@ -3,7 +3,7 @@
 use super::driver::{Driver, Resumed};
 use super::harness::PublisherHarness;
 use crate::conformance::rule::{Fault, broken, must};
-use crate::feed::identity::Checkpoint;
+use crate::feed::checkpoint::Checkpoint;
 use crate::feed::position::Position;
 use crate::publisher::KeptPosition;
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::driver::{Driver, Given, all_given, event_of, named};
 use super::harness::{NewEvent, SourceHarness};
 use crate::conformance::rule::{DROPS, Fault, broken, must};
-use crate::feed::change::{EventId, EventRecord};
+use crate::feed::event::{EventId, EventRecord};
 use crate::feed::position::Position;
 use crate::source::Source;
 

@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::harness::{Database, NewEvent, SourceHarness, Writer};
 use crate::conformance::rule::{Fault, broken};
-use crate::feed::change::{Change, Content, EventId};
-use crate::feed::identity::{Checkpoint, Epoch, FeedIdentity, FeedName, PublisherIdentity};
+use crate::feed::change::{Change, Content};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::event::EventId;
+use crate::feed::identity::{Epoch, FeedIdentity, FeedName, PublisherIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::source::{Elected, Source, SourceError, Start};
@@ -259,7 +261,7 @@ impl Given {
 }
 
 /// The event of a change that was given.
-pub(super) fn event_of(change: &Change) -> &crate::feed::change::EventRecord {
+pub(super) fn event_of(change: &Change) -> &crate::feed::event::EventRecord {
     match &change.content {
         Content::Event(event) => event,
         Content::Row(_) => unreachable!("nothing else gets into what was given"),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::conformance::rule::HarnessError;
-use crate::feed::change::EventId;
+use crate::feed::event::EventId;
 use crate::feed::identity::FeedName;
 use crate::source::Source;
 

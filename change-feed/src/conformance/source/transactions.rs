@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::driver::{Driver, Given, event_of};
 use super::harness::SourceHarness;
 use crate::conformance::rule::{Fault, broken, must};
-use crate::feed::change::EventId;
+use crate::feed::event::EventId;
 use crate::feed::position::Position;
 use crate::feed::transaction::{TransactionId, TransactionPlace};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::header::Headers;
-use crate::feed::change::EventRecord;
+use crate::feed::event::EventRecord;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CloudEvent {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::change::{EventId, EventRecord, Mark};
+use super::change::Mark;
 use super::change_id::ChangeId;
+use super::event::{EventId, EventRecord};
 use super::identity::{Epoch, FeedIdentity, FeedName};
 use super::position::Position;
 use super::row_change::{Operation, RowChange};

@@ -1,7 +1,7 @@
 //! The topic that holds a feed's position.
 //!
 //! It has one partition and is compacted; its records have the feed's name as their key and the
-//! JSON of a [`Checkpoint`](crate::feed::identity::Checkpoint) as their value. The newest committed record counts.
+//! JSON of a [`Checkpoint`](crate::feed::checkpoint::Checkpoint) as their value. The newest committed record counts.
 //! A record without a value says that the feed has no position yet. The header `feed_relay` names
 //! the relay that wrote the record: who starts writes the position again, and so claims the feed.
 //!

@@ -5,7 +5,8 @@ use std::ffi::CString;
 
 use super::record;
 use crate::feed::envelope::Envelope;
-use crate::feed::identity::{Mismatch, Topic};
+use crate::feed::identity::Topic;
+use crate::feed::mismatch::Mismatch;
 use crate::publisher::PublishError;
 
 /// A record whose estimated size is so much below its topic's limit is not measured.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::fault::CaptureFault;
 use super::keeping::Keeping;
-use crate::feed::change::{EventId, EventRecord};
+use crate::feed::event::{EventId, EventRecord};
 use postgres_replication::pgoutput::LogicalMessage;
 
 /// The messages of one prefix.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::fault::CaptureFault;
 use super::keeping::Keeping;
 use super::timestamptz;
-use crate::feed::change::{EventId, EventRecord};
+use crate::feed::event::{EventId, EventRecord};
 use crate::outbox::event_types::EventTypes;
 use crate::outbox::table::Outbox;
 use postgres_replication::Lsn;

@@ -4,7 +4,8 @@ use super::captures::{Captures, TableName, quoted};
 use super::facts::{PublicationFacts, PublishedTable, ServerFacts, SlotFacts, TableFacts};
 use super::place::Place;
 use super::source::LogicalSource;
-use crate::feed::identity::{FeedName, Mismatch};
+use crate::feed::identity::FeedName;
+use crate::feed::mismatch::Mismatch;
 use crate::feed::position::Position;
 use crate::source::SourceError;
 use postgres_replication::Lsn;
@@ -244,7 +245,7 @@ pub(super) fn place_in(
     }
     let place = Place::from_position(after).ok_or_else(|| Mismatch::Differs {
         what: "kind of source",
-        kept_by: crate::feed::identity::Side::Publisher,
+        kept_by: crate::feed::mismatch::Side::Publisher,
         stored: format!("the one that made {after}"),
         found: LogicalSource::KIND.to_owned(),
     })?;

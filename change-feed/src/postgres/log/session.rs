@@ -13,7 +13,7 @@ use super::place::Place;
 use super::requirements::{left_before, place_in, unfit};
 use super::setup::{Setup, judge};
 use super::tables::Learned;
-use crate::feed::identity::Mismatch;
+use crate::feed::mismatch::Mismatch;
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::source::SourceError;

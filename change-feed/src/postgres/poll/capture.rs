@@ -5,7 +5,8 @@ use std::mem;
 use futures::future::BoxFuture;
 
 use super::reader::{Poll, Reader};
-use crate::feed::identity::{Checkpoint, FeedName, SourceIdentity};
+use crate::feed::checkpoint::Checkpoint;
+use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::outbox::pace::Pace;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::feed::change::EventId;
+use crate::feed::event::EventId;
 use crate::feed::position::Position;
 
 use super::snapshot::Snapshot;

@@ -10,7 +10,7 @@ use super::session::{Present, SCAN_MAX, Session, Stretch};
 use super::snapshot::Snapshot;
 use super::transactions::Transactions;
 use crate::feed::change::Change;
-use crate::feed::identity::{Mismatch, Side};
+use crate::feed::mismatch::{Mismatch, Side};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::source::SourceError;

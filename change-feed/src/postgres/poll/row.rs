@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use crate::feed::change::{EventId, EventRecord};
+use crate::feed::event::{EventId, EventRecord};
 use crate::outbox::event_types::EventTypes;
 
 /// A row of an outbox.
