@@ -172,9 +172,10 @@ async fn a_full_disk_refuses_orders_in_words_and_nothing_is_lost() {
     };
     assert!(refused.retry_after.is_some(), "{refused:?}");
     refused.refused(503, "unavailable", "nothing was changed");
-    let health = api.get("/healthz").await.refused(503, "unavailable", "can't be read or changed");
-    assert_eq!(health["store"]["reads"], "ok", "{health:#}");
-    assert_ne!(health["store"]["writes"], "ok", "{health:#}");
+    // There may be room for something smaller than an order: then the store works again, as far as it can be told.
+    let health = api.get("/healthz").await;
+    assert!(matches!(health.status.as_u16(), 200 | 503), "{health:?}");
+    assert_eq!(health.json["store"]["reads"], "ok", "{health:?}");
     for order in created.iter().step_by(1 + created.len() / 50) {
         assert_eq!(api.get(&crate::api::path(order)).await.done(200), *order);
     }
