@@ -30,6 +30,7 @@ pub(crate) enum Defect {
     AcknowledgesBackwards,
     KeepsTheFirstIdentity,
     LosesOnDrop,
+    LosesWhileItConfirms,
     ElectsEveryone,
     NeverLetsGo,
     IgnoresRelease,
@@ -240,6 +241,11 @@ impl Source for Defective {
         };
         if self.defect == Defect::LosesOnDrop {
             tokio::task::yield_now().await;
+        }
+        if self.defect == Defect::LosesWhileItConfirms {
+            // It asks in a task of its own whether it is still elected, with the run in hand.
+            let asking = tokio::spawn(tokio::time::sleep(Duration::from_millis(3)));
+            asking.await.map_err(|error| SourceError::transient(error.to_string()))?;
         }
         self.spoil(&mut run);
         if let Some(end) = run.end.position() {

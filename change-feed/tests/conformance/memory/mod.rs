@@ -127,6 +127,7 @@ async fn each_broken_source_breaks_exactly_its_rule() {
         (Defect::AcknowledgesBackwards, "acknowledge-never-goes-back"),
         (Defect::KeepsTheFirstIdentity, "equal-acknowledge-stores-identity"),
         (Defect::LosesOnDrop, "dropped-next-loses-nothing"),
+        (Defect::LosesWhileItConfirms, "dropped-next-loses-nothing"),
         (Defect::ElectsEveryone, "one-is-elected"),
         (Defect::NeverLetsGo, "standby-takes-over"),
         (Defect::IgnoresRelease, "standby-takes-over"),
