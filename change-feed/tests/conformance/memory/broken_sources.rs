@@ -244,7 +244,7 @@ impl Source for Defective {
         }
         if self.defect == Defect::LosesWhileItConfirms {
             // It asks in a task of its own whether it is still elected, with the run in hand.
-            let asking = tokio::spawn(tokio::time::sleep(Duration::from_millis(3)));
+            let asking = tokio::spawn(async {});
             asking.await.map_err(|error| SourceError::transient(error.to_string()))?;
         }
         self.spoil(&mut run);
