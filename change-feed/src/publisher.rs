@@ -52,7 +52,8 @@ pub trait Publisher: Send + Sync {
 
     /// Lets go of what the publisher holds at the broker, so that the next relay need not wait for it: an open
     /// transaction, a lease, a lock. The relay calls it on every way out, before the source's
-    /// [`release`](crate::source::Source::release), and leaves it after a second; a process that dies calls nothing.
+    /// [`release`](crate::source::Source::release), also where `resume` was never called, and waits for a second; a
+    /// process that dies calls nothing.
     async fn release(&self) {}
 }
 

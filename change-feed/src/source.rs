@@ -146,6 +146,20 @@ impl<'a> Start<'a> {
         self.position
     }
 
+    /// The position alone, for a source that gives no baselines.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Fatal`] where one is wanted.
+    pub fn position_without_baseline(&self) -> Result<&'a Position, SourceError> {
+        if self.wants_baseline {
+            let remedy =
+                "run a version of change-feed that gives it, or start a feed under a new name with a new topic";
+            return Err(SourceError::fatal("a rejoin is recorded, and this source can't give its baseline", remedy));
+        }
+        Ok(self.position)
+    }
+
     /// The feed's epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch

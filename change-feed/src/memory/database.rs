@@ -9,11 +9,11 @@ use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 use super::event::MemoryEvent;
-use super::history::{History, place};
+use super::history::History;
 use crate::feed::change::Change;
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::event::{EventId, EventRecord};
-use crate::feed::identity::FeedName;
+use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
 
 /// The name that events of a [`MemoryDatabase`] give as their outbox.
@@ -57,28 +57,42 @@ impl MemoryDatabase {
     /// Commits one transaction with these events and returns its position. Each event takes the
     /// next version of its key, an id of its own and the present time.
     pub fn commit<E: Into<MemoryEvent>>(&self, events: impl IntoIterator<Item = E>) -> Position {
-        let mut history = self.history();
-        let outbox: Arc<str> = Arc::from(OUTBOX);
-        let mut records = Vec::new();
-        for event in events {
-            let event: MemoryEvent = event.into();
-            let version = history.versions.entry(Arc::clone(&event.key)).or_default();
-            *version += 1;
-            records.push(EventRecord {
-                outbox: Arc::clone(&outbox),
-                event_id: EventId::new(Uuid::now_v7()),
-                key: event.key,
-                version: *version,
-                event_type: event.event_type,
-                payload: event.payload,
-                occurred_at: Utc::now(),
-                traceparent: None,
-            });
-        }
-        let position = history.append(records);
-        drop(history);
+        let position = {
+            let mut history = self.history();
+            let records = records_of(events, &mut history);
+            history.append(records)
+        };
         self.tell();
         position
+    }
+
+    /// Adds a chunk of a snapshot with these events, each the next version of its key and marked as
+    /// [read by a snapshot](crate::feed::change::Mark::Snapshot), and returns its end: a place to start from, after
+    /// the last commit and before the next one.
+    pub fn add_chunk<E: Into<MemoryEvent>>(&self, events: impl IntoIterator<Item = E>) -> Position {
+        let position = {
+            let mut history = self.history();
+            let records = records_of(events, &mut history);
+            history.append_chunk(records)
+        };
+        self.tell();
+        position
+    }
+
+    /// Adds a chunk of a snapshot with exactly these records, and returns its end.
+    pub fn add_chunk_of_records(&self, records: impl IntoIterator<Item = EventRecord>) -> Position {
+        let records = records.into_iter().collect();
+        let position = self.history().append_chunk(records);
+        self.tell();
+        position
+    }
+
+    /// Records a [rejoin](crate::source::Elected::rejoining) of a feed: it goes on here in the next epoch, which this
+    /// returns, and with a baseline of every key. `None` for a feed that has acknowledged nothing.
+    pub fn rejoin(&self, feed: &FeedName) -> Option<Epoch> {
+        let epoch = self.history().rejoin(feed);
+        self.tell();
+        epoch
     }
 
     /// Commits one transaction with exactly these records and returns its position. Without
@@ -90,14 +104,14 @@ impl MemoryDatabase {
         position
     }
 
-    /// The position of the last commit.
+    /// The position of the last commit or chunk.
     pub fn end(&self) -> Position {
-        place(self.history().end)
+        self.history().end()
     }
 
     /// Everything that was committed and not forgotten, in order.
     pub fn changes(&self) -> Vec<Change> {
-        self.history().changes.iter().cloned().collect()
+        self.history().changes().cloned().collect()
     }
 
     /// What was last acknowledged for a feed.
@@ -107,11 +121,7 @@ impl MemoryDatabase {
 
     /// Drops what was committed through `position`: a feed that has not come that far fails closed.
     pub fn forget_through(&self, position: &Position) {
-        let mut history = self.history();
-        let through = position.major().min(history.end);
-        let gone = history.first_after(through);
-        history.changes.drain(..gone);
-        history.forgotten = history.forgotten.max(through);
+        self.history().forget_through(position);
     }
 
     /// Ends the election of whichever source holds it for `feed`, as a lost connection would.
@@ -138,6 +148,18 @@ impl MemoryDatabase {
         // No code panics between two writes that belong together.
         self.shared.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn records_of<E: Into<MemoryEvent>>(events: impl IntoIterator<Item = E>, history: &mut History) -> Vec<EventRecord> {
+    let outbox: Arc<str> = Arc::from(OUTBOX);
+    let record = |event: E| {
+        let MemoryEvent { key, event_type, payload } = event.into();
+        let version = history.versions.entry(Arc::clone(&key)).or_default();
+        *version += 1;
+        let id = EventId::new(Uuid::now_v7());
+        EventRecord::new(Arc::clone(&outbox), id, key, *version, event_type, payload, Utc::now())
+    };
+    events.into_iter().map(record).collect()
 }
 
 impl Default for MemoryDatabase {

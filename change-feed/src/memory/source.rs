@@ -4,14 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use chrono::Utc;
 
 use super::database::MemoryDatabase;
 use super::database::OUTBOX;
 use super::history::History;
+use crate::feed::change::Content;
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
-use crate::source::{Elected, Source, SourceError, Start};
+use crate::feed::position::Position;
+use crate::source::{Elected, Lag, Source, SourceError, Start};
 
 /// Captures what is committed in a [`MemoryDatabase`].
 ///
@@ -41,8 +44,16 @@ pub struct MemorySource {
     /// Tells this source from others of its feed.
     id: u64,
     max_run_changes: usize,
-    /// The sequence number through which changes were given; `None` before a start.
-    cursor: Mutex<Option<u64>>,
+    /// `None` before a start.
+    cursor: Mutex<Option<Cursor>>,
+}
+
+/// How far a source has come.
+#[derive(Debug)]
+struct Cursor {
+    /// Everything through this place was given.
+    after: Position,
+    wants_baseline: bool,
 }
 
 impl MemorySource {
@@ -74,12 +85,14 @@ impl MemorySource {
         let mut cursor = self.cursor();
         let history = self.database.history();
         self.check_elected(&history)?;
-        let after = cursor.ok_or_else(|| SourceError::transient("next was called before start"))?;
-        let run = history.run_after(after, self.max_run_changes);
-        if let Some((_, through)) = &run {
-            *cursor = Some(*through);
-        }
-        Ok(run.map(|(run, _)| run))
+        let cursor = cursor.as_mut().ok_or_else(|| SourceError::transient("next was called before start"))?;
+        let Cursor { after, wants_baseline } = cursor;
+        let baseline = || history.baseline_after(&self.feed, after, self.max_run_changes).filter(|_| *wants_baseline);
+        let Some((run, through)) = baseline().or_else(|| history.run_after(after, self.max_run_changes)) else {
+            return Ok(None);
+        };
+        *after = through;
+        Ok(Some(run))
     }
 
     fn check_elected(&self, history: &History) -> Result<(), SourceError> {
@@ -98,7 +111,7 @@ impl MemorySource {
         }
     }
 
-    fn cursor(&self) -> MutexGuard<'_, Option<u64>> {
+    fn cursor(&self) -> MutexGuard<'_, Option<Cursor>> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,6 +129,8 @@ impl Source for MemorySource {
                 if holder == self.id {
                     let identity = SourceIdentity::new("memory", self.database.system(), OUTBOX);
                     let elected = Elected::new(identity, history.checkpoints.get(&self.feed).cloned());
+                    let rejoin = history.rejoins.get(&self.feed);
+                    let elected = rejoin.map_or(elected.clone(), |rejoin| elected.rejoining(rejoin.epoch));
                     return Ok(if is_new { elected } else { elected.still_held() });
                 }
             }
@@ -129,7 +144,7 @@ impl Source for MemorySource {
         let history = self.database.history();
         self.check_elected(&history)?;
         history.check_start(after)?;
-        *cursor = Some(after.major());
+        *cursor = Some(Cursor { after: after.clone(), wants_baseline: start.wants_baseline() });
         Ok(())
     }
 
@@ -146,11 +161,21 @@ impl Source for MemorySource {
     async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
         let mut history = self.database.history();
         self.check_elected(&history)?;
-        let stored = history.checkpoints.get(&self.feed);
-        if stored.is_none_or(|stored| !checkpoint.is_older_than(stored)) {
-            history.checkpoints.insert(self.feed.clone(), checkpoint.clone());
-        }
+        history.acknowledge(checkpoint);
         Ok(())
+    }
+
+    async fn lag(&self) -> Option<Lag> {
+        let history = self.database.history();
+        let acknowledged =
+            history.checkpoints.get(&self.feed).map_or(Position::ORIGIN, |stored| stored.position.clone());
+        let mut changes = history.changes_after(&acknowledged);
+        let lag = Lag::of_changes(changes.len() as u64);
+        let oldest = changes.next().and_then(|change| match &change.content {
+            Content::Event(event) => (Utc::now() - event.occurred_at).to_std().ok(),
+            Content::Row(_) => None,
+        });
+        Some(oldest.map_or(lag, |time| lag.since(time)))
     }
 
     async fn release(&self) {
@@ -169,8 +194,7 @@ mod tests {
     use super::*;
     use crate::feed::identity::Epoch;
     use crate::feed::part::End;
-    use crate::feed::position::Position;
-    use crate::memory::history::place;
+    use crate::memory::history::place_of;
     use futures::FutureExt as _;
 
     fn feed() -> FeedName {
@@ -233,7 +257,7 @@ mod tests {
         let forgotten = database.commit(["a"]);
         let source = started(&database, 3, &Position::ORIGIN).await;
         database.forget_through(&forgotten);
-        for position in [place(99), place(1), Position::new('x', 2, 0), Position::ORIGIN] {
+        for position in [place_of(99), place_of(1), Position::new('x', 2, 0), Position::ORIGIN] {
             let refused = source.start(&Start::after(&position, Epoch::FIRST)).await.expect_err("refused");
             assert!(matches!(refused, SourceError::Closed(_)), "{position}: {refused}");
         }
@@ -245,7 +269,23 @@ mod tests {
         let database = MemoryDatabase::new();
         database.commit(["a", "b"]);
         let source = started(&database, 3, &Position::ORIGIN).await;
-        assert!(source.start(&Start::after(&place(1), Epoch::FIRST)).await.is_err());
+        assert!(source.start(&Start::after(&place_of(1), Epoch::FIRST)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn chunks_stand_between_commits_and_each_end_is_a_place_to_start_from() {
+        let database = MemoryDatabase::new();
+        let commit = database.commit(["a", "b"]);
+        let chunks = [database.add_chunk(["c", "d"]), database.add_chunk(["e"])];
+        let next = database.commit(["f"]);
+        assert!(commit < chunks[0] && chunks[0] < chunks[1] && chunks[1] < next);
+        for (after, left) in [(&commit, 4), (&chunks[0], 2), (&chunks[1], 1), (&next, 0)] {
+            let source = started(&database, 100, after).await;
+            assert_eq!(sizes(&source).await.iter().map(|(changes, _)| changes).sum::<usize>(), left, "{after}");
+        }
+        let source = started(&database, 1, &commit).await;
+        let inside = Position::chunk('m', commit.major(), 1);
+        assert!(source.start(&Start::after(&inside, Epoch::FIRST)).await.is_err());
     }
 
     #[tokio::test]

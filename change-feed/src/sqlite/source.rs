@@ -164,7 +164,7 @@ impl Source for SqliteOutboxSource {
         let Some(Capture { pool, reader, pace, .. }) = capture.as_mut() else {
             return Err(not_elected());
         };
-        reader.start(pool, start.position()).await?;
+        reader.start(pool, start.position_without_baseline()?).await?;
         pace.active();
         Ok(())
     }

@@ -68,14 +68,15 @@ async fn a_feed_that_stopped_within_a_split_transaction_goes_on_there_with_the_s
         )
         .await;
     let runs = read(&source, 10).await;
-    let within = runs.iter().filter_map(|run| run.end.position()).find(|place| place.minor() > 0).expect("a part");
+    let within =
+        runs.iter().filter_map(|run| run.end.position()).find(|place| place.changes().is_some()).expect("a part");
     drop(source);
 
     let longer = started(split().tables(["t"]), within).await;
     let error = refusal(&longer).await;
     assert!(matches!(error, SourceError::Fatal { .. }) && text(&error).contains("captures other tables"), "{error:?}");
     drop(longer);
-    let left = 10 - within.minor() as usize;
+    let left = 10 - within.changes().expect("within a transaction") as usize;
     assert_eq!(versions(&read(&started(split(), within).await, left).await), versions(&runs)[10 - left..]);
     // Behind it the feed may be told of more.
     let longer = started(split().tables(["t"]), &end(&runs)).await;

@@ -18,13 +18,13 @@ use crate::relay::scripted::{Script, Scripted};
 use crate::relay::world::{TOPIC, World};
 
 /// A source or publisher that remembers something else than it should.
-struct Altered<T, A> {
+pub(crate) struct Altered<T, A> {
     inner: T,
     alter: Mutex<A>,
 }
 
 impl<T, A> Altered<T, A> {
-    fn new(inner: T, alter: A) -> Self {
+    pub(crate) fn new(inner: T, alter: A) -> Self {
         Self { inner, alter: Mutex::new(alter) }
     }
 }

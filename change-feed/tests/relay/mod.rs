@@ -6,6 +6,7 @@ mod faults;
 mod identity;
 mod pump;
 mod rejected;
+mod rejoin;
 mod scripted;
 mod shutdown;
 mod standby;

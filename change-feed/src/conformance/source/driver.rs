@@ -16,7 +16,7 @@ use crate::feed::event::EventId;
 use crate::feed::identity::{Epoch, FeedIdentity, FeedName, PublisherIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
-use crate::source::{Elected, Source, SourceError, Start};
+use crate::source::{Elected, Lag, Source, SourceError, Start};
 
 /// A database, its writers, and a feed of it.
 pub(super) struct Driver {
@@ -97,6 +97,26 @@ impl Driver {
         self.in_time("start", source.start(&Start::after(after, Epoch::FIRST))).await
     }
 
+    /// Starts in the epoch of a rejoin.
+    pub(super) async fn start_with_baseline(
+        &self,
+        source: &dyn Source,
+        after: &Position,
+        epoch: Epoch,
+    ) -> Result<(), Fault> {
+        let start = Start::after(after, epoch).with_baseline();
+        let started = self.in_time("start", source.start(&start)).await?;
+        started.map_err(|error| unexpected(format_args!("start with a baseline at {after}"), error))
+    }
+
+    /// How far a source says that it lags behind.
+    pub(super) async fn lag(&self, source: &dyn Source) -> Result<Lag, Fault> {
+        match self.in_time("lag", source.lag()).await? {
+            Some(lag) => Ok(lag),
+            None => broken("a source that tells its lag did not"),
+        }
+    }
+
     pub(super) async fn acknowledge(&self, source: &dyn Source, checkpoint: &Checkpoint) -> Result<(), Fault> {
         let stored = self.in_time("acknowledge", source.acknowledge(checkpoint)).await?;
         stored.map_err(|error| unexpected("acknowledge", error))
@@ -122,6 +142,19 @@ impl Driver {
         let mut open = self.begin().await?;
         self.append(&mut open, keys).await?;
         self.end(open).await
+    }
+
+    /// Has a chunk of a snapshot given, with the next event of each of these keys.
+    pub(super) async fn add_chunk(&mut self, keys: &[usize]) -> Result<(), Fault> {
+        let events: Vec<NewEvent> = keys.iter().map(|&key| self.event(key)).collect();
+        self.database.add_chunk(&events).await?;
+        self.committed.push(events);
+        Ok(())
+    }
+
+    /// Records a rejoin of this feed.
+    pub(super) async fn rejoin(&self) -> Result<Epoch, Fault> {
+        Ok(self.database.rejoin(&self.feed).await?)
     }
 
     pub(super) async fn begin(&self) -> Result<Open, Fault> {

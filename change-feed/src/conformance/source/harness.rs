@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::conformance::rule::HarnessError;
 use crate::feed::event::EventId;
-use crate::feed::identity::FeedName;
+use crate::feed::identity::{Epoch, FeedName};
 use crate::source::Source;
 
 /// How the suite makes sources of one kind, and what it may expect of them.
@@ -30,6 +30,20 @@ pub trait Database: Send + Sync {
 
     /// Opens a transaction.
     async fn begin(&self) -> Result<Box<dyn Writer>, HarnessError>;
+
+    /// Has a source give these events as a [chunk](crate::feed::position::Position::chunk) of a snapshot, after what is
+    /// committed now. Only where the source claims to [give chunks](Capabilities::gives_chunks).
+    async fn add_chunk(&self, events: &[NewEvent]) -> Result<(), HarnessError> {
+        let _ = events;
+        Err("this harness can't make chunks".into())
+    }
+
+    /// Records a rejoin of a feed that has acknowledged something, and gives its epoch. Only where the source claims to
+    /// [rejoin](Capabilities::rejoins).
+    async fn rejoin(&self, feed: &FeedName) -> Result<Epoch, HarnessError> {
+        let _ = feed;
+        Err("this harness can't record a rejoin".into())
+    }
 }
 
 /// An open transaction of a writer.
@@ -74,6 +88,9 @@ pub struct Capabilities {
     pub(super) tells_transactions: bool,
     pub(super) whole_transactions_up_to: usize,
     pub(super) refuses_positions_past_its_end: bool,
+    pub(super) gives_chunks: bool,
+    pub(super) rejoins: bool,
+    pub(super) tells_lag: bool,
     pub(super) given_within: Duration,
     pub(super) call_limit: Duration,
 }
@@ -86,6 +103,9 @@ impl Capabilities {
             tells_transactions: false,
             whole_transactions_up_to: usize::MAX,
             refuses_positions_past_its_end: false,
+            gives_chunks: false,
+            rejoins: false,
+            tells_lag: false,
             given_within: Duration::from_secs(20),
             call_limit: Duration::from_secs(60),
         }
@@ -114,6 +134,24 @@ impl Capabilities {
     #[must_use]
     pub fn refuses_positions_past_its_end(self) -> Self {
         Self { refuses_positions_past_its_end: true, ..self }
+    }
+
+    /// It gives chunks of snapshots between the changes of the stream.
+    #[must_use]
+    pub fn gives_chunks(self) -> Self {
+        Self { gives_chunks: true, ..self }
+    }
+
+    /// A recorded rejoin is given at each election until the end of its baseline is acknowledged.
+    #[must_use]
+    pub fn rejoins(self) -> Self {
+        Self { rejoins: true, ..self }
+    }
+
+    /// It tells how far it lags behind.
+    #[must_use]
+    pub fn tells_lag(self) -> Self {
+        Self { tells_lag: true, ..self }
     }
 
     /// How long a source may take to give what is committed before the suite says that it is lost;

@@ -24,10 +24,14 @@
 //! | `idle-is-quiet` | without commits only a moved position is given, at most once a second, and not for an acknowledgement | all |
 //! | `next-waits-for-commits` | a `next` that waits gives what is committed then | all |
 //! | `position-past-the-end-is-refused` | a start past the end of the database fails closed | where it can be seen |
+//! | `every-chunk-can-be-started-from` | the ends of chunks are places to start from, each row is given once | gives chunks |
+//! | `rejoin-gives-a-baseline` | a baseline of each key comes first, in pieces that resume; then the rejoin is over | rejoins |
+//! | `lag-grows-with-commits` | nothing lags when all is acknowledged, and what is committed then does | tells its lag |
 //! | `feeds-are-separate` | two feeds of one database have elections and checkpoints of their own | all |
 
 pub(crate) mod acknowledgement;
 pub(crate) mod capture;
+pub(crate) mod chunks;
 pub(crate) mod driver;
 pub(crate) mod election;
 pub(crate) mod harness;

@@ -1,7 +1,7 @@
 //! The rules of the contract of a source.
 
 use super::harness::{Capabilities, SourceHarness};
-use super::{acknowledgement, capture, election, idle, restart, transactions};
+use super::{acknowledgement, capture, chunks, election, idle, restart, transactions};
 use crate::conformance::report::Report;
 use crate::conformance::rule;
 use crate::conformance::rule::Check;
@@ -26,6 +26,7 @@ type Rule = rule::Rule<dyn SourceHarness, Capabilities>;
 const EVERYTHING: &str = "origin-gives-everything";
 const TWICE: &str = "nothing-twice";
 const ORDER: &str = "order-per-key";
+const LATE: &str = "no-loss-with-concurrent-writers";
 const REPEATS: &str = "start-repeats-nothing";
 const ENDS: &str = "every-end-can-be-started-from";
 const GROW: &str = "positions-grow";
@@ -41,7 +42,7 @@ fn rules() -> Vec<Rule> {
         rule("content-unchanged", &[], always, |h| Box::pin(capture::content_unchanged(h))),
         rule(ORDER, &[], always, |h| Box::pin(capture::order_per_key(h))),
         rule(
-            "no-loss-with-concurrent-writers",
+            LATE,
             &[EVERYTHING, ENDS, TAKES_OVER],
             |c| unless(c.concurrent_writers, "its database has one writer at a time"),
             |h| Box::pin(capture::no_loss_with_concurrent_writers(h)),
@@ -80,6 +81,24 @@ fn rules() -> Vec<Rule> {
             &[],
             |c| unless(c.refuses_positions_past_its_end, "it can't see the end of its database's history"),
             |h| Box::pin(restart::position_past_the_end_is_refused(h)),
+        ),
+        rule(
+            "every-chunk-can-be-started-from",
+            &[EVERYTHING, TWICE, REPEATS, ENDS, TAKES_OVER],
+            |c| unless(c.gives_chunks, "it gives no chunks"),
+            |h| Box::pin(chunks::every_chunk_can_be_started_from(h)),
+        ),
+        rule(
+            "rejoin-gives-a-baseline",
+            &[EVERYTHING, TWICE, LATE, REPEATS, ENDS, KEPT, TAKES_OVER],
+            |c| unless(c.rejoins, "it can't rejoin"),
+            |h| Box::pin(chunks::rejoin_gives_a_baseline(h)),
+        ),
+        rule(
+            "lag-grows-with-commits",
+            &[EVERYTHING, KEPT],
+            |c| unless(c.tells_lag, "it does not tell how far it lags behind"),
+            |h| Box::pin(chunks::lag_grows_with_commits(h)),
         ),
         rule("feeds-are-separate", &[KEPT, TAKES_OVER], always, |h| Box::pin(acknowledgement::feeds_are_separate(h))),
     ]

@@ -166,7 +166,8 @@ impl Source for LogicalSource {
         }
         *lock(&shared.confirmer) = None;
         let mut connection = shared.side().await?;
-        let started = Streaming::start(&shared.setup, &mut connection, shared.limits, start.position()).await?;
+        let started =
+            Streaming::start(&shared.setup, &mut connection, shared.limits, start.position_without_baseline()?).await?;
         shared.give_back(connection).await;
         *lock(&shared.confirmer) = Some(started.confirmer());
         *streaming = Some(started);

@@ -140,7 +140,7 @@ impl Source for PostgresPollSource {
 
     async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
         let mut capture = self.shared.capture.lock().await;
-        let started = capture.run(Task::Start(start.position().clone())).await;
+        let started = capture.run(Task::Start(start.position_without_baseline()?.clone())).await;
         started.map_err(|error| self.shared.lose(&mut capture, error))
     }
 

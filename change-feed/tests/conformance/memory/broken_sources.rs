@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use change_feed::memory::{MemoryDatabase, MemorySource};
-use change_feed::source::{Elected, Source, SourceError, Start};
+use change_feed::source::{Elected, Lag, Source, SourceError, Start};
 use change_feed::{Change, Changes, Checkpoint, Content, End, Epoch, EventId, EventRecord, FeedName, Position};
 use tokio::sync::Notify;
 
@@ -39,6 +39,9 @@ pub(crate) enum Defect {
     SleepsThroughCommits,
     StartsAnywhere,
     SharesOneCheckpoint,
+    SkipsChunksAtStart,
+    ForgetsARejoin,
+    TellsNoLag,
 }
 
 /// What the defective sources of one database have in common.
@@ -198,6 +201,10 @@ impl Source for Defective {
         if self.defect == Defect::ChangesItsIdentity {
             elected.identity.system = uuid::Uuid::now_v7().to_string();
         }
+        let began = elected.checkpoint.as_ref().is_some_and(|stored| stored.position.chunk_row().is_some());
+        if self.defect == Defect::ForgetsARejoin && began {
+            elected.wanted_epoch = None;
+        }
         if let Some(name) = self.kept_under() {
             elected.checkpoint = self.shared.checkpoints.lock().expect("not poisoned").get(&name).cloned();
         }
@@ -219,6 +226,9 @@ impl Source for Defective {
                 self.start_after(&later.unwrap_or_else(|| after.clone())).await
             }
             Defect::StartsAnywhere if *after > self.database.end() => self.start_after(&self.database.end()).await,
+            Defect::SkipsChunksAtStart if after.chunk_row().is_some() && !start.wants_baseline() => {
+                self.start_after(&Position::chunk('m', after.major(), u64::MAX >> 1)).await
+            }
             _ => self.inner.start(start).await,
         }
     }
@@ -273,6 +283,19 @@ impl Source for Defective {
             checkpoints.insert(name, checkpoint.clone());
         }
         Ok(())
+    }
+
+    async fn lag(&self) -> Option<Lag> {
+        if self.defect == Defect::TellsNoLag {
+            return Some(Lag::of_changes(0));
+        }
+        let Some(name) = self.kept_under() else {
+            return self.inner.lag().await;
+        };
+        let checkpoints = self.shared.checkpoints.lock().expect("not poisoned");
+        let acknowledged = checkpoints.get(&name).map_or(&Position::ORIGIN, |stored| &stored.position);
+        let changes = self.database.changes();
+        Some(Lag::of_changes(changes.iter().filter(|change| change.position > *acknowledged).count() as u64))
     }
 
     async fn release(&self) {

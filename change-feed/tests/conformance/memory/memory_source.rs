@@ -8,7 +8,7 @@ use change_feed::conformance::HarnessError;
 use change_feed::conformance::source::{Capabilities, Database, NewEvent, SourceHarness, Writer};
 use change_feed::memory::{MemoryDatabase, MemorySource};
 use change_feed::source::Source;
-use change_feed::{EventRecord, FeedName};
+use change_feed::{Epoch, EventRecord, FeedName};
 
 use crate::conformance::memory::broken_sources::{Defect, Defective, SharedByDefects};
 
@@ -42,7 +42,13 @@ impl SourceHarness for MemoryOutbox {
         let is_held_up = self.defect.is_some_and(|defect| never_ends.contains(&defect));
         let call_limit = Duration::from_secs(if is_held_up { 5 } else { 60 });
         let limits = Capabilities::new().given_within(given_within).call_limit(call_limit);
-        limits.concurrent_writers().tells_transactions().refuses_positions_past_its_end()
+        limits
+            .concurrent_writers()
+            .tells_transactions()
+            .refuses_positions_past_its_end()
+            .gives_chunks()
+            .rejoins()
+            .tells_lag()
     }
 
     async fn database(&self) -> Result<Box<dyn Database>, HarnessError> {
@@ -72,6 +78,16 @@ impl Database for Outbox {
 
     async fn begin(&self) -> Result<Box<dyn Writer>, HarnessError> {
         Ok(Box::new(Transaction { outbox: self.clone(), records: Vec::new() }))
+    }
+
+    async fn add_chunk(&self, events: &[NewEvent]) -> Result<(), HarnessError> {
+        events.iter().for_each(|event| self.shared.number(event.event_id));
+        self.database.add_chunk_of_records(events.iter().map(record));
+        Ok(())
+    }
+
+    async fn rejoin(&self, feed: &FeedName) -> Result<Epoch, HarnessError> {
+        self.database.rejoin(feed).ok_or_else(|| "nothing was acknowledged".into())
     }
 }
 

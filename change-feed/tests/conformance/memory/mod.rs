@@ -136,6 +136,9 @@ async fn each_broken_source_breaks_exactly_its_rule() {
         (Defect::SleepsThroughCommits, "next-waits-for-commits"),
         (Defect::StartsAnywhere, "position-past-the-end-is-refused"),
         (Defect::SharesOneCheckpoint, "feeds-are-separate"),
+        (Defect::SkipsChunksAtStart, "every-chunk-can-be-started-from"),
+        (Defect::ForgetsARejoin, "rejoin-gives-a-baseline"),
+        (Defect::TellsNoLag, "lag-grows-with-commits"),
     ];
     assert_each_rule_is_broken(&source::run(&MemoryOutbox::new()).await, defects.map(|(_, rule)| rule));
     let checks = defects.map(|(defect, rule)| async move {
