@@ -71,7 +71,7 @@ async fn a_feed_comes_and_goes() {
     let mut reader = KafkaReader::builder(broker.bootstrap_servers(), TOPIC).open().await.expect("a reader");
     let read = async {
         for _ in 0..3 {
-            reader.next().await.expect("an event");
+            reader.take_next().await.expect("an event");
         }
     };
     relay.run(read).await.expect("no fault");

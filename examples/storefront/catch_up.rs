@@ -73,6 +73,7 @@ impl Missed {
             let Some(received) = received else {
                 return Ok(None);
             };
+            self.reader.admit(&received)?;
             // A partition may run ahead of the others: what is past the place comes from the journal.
             if self.until.is_past(received.event.partition(), received.event.offset()) {
                 return Ok(Some(HeardEvent::of_before(received)));

@@ -244,7 +244,7 @@ pub(crate) struct LiveEvent<'a> {
 
 #[cfg(test)]
 mod tests {
-    use change_feed::consumer::Record;
+    use change_feed::consumer::{FirstVersion, Record};
 
     use super::*;
 
@@ -269,7 +269,7 @@ mod tests {
             payload: Some(b"{}"),
         };
         let event = ReceivedEvent::parse(&record).expect("an event");
-        HeardEvent::now(Received { event, admission: Admission::New })
+        HeardEvent::now(Received::new(event, None, FirstVersion::Any))
     }
 
     fn full(events: u64) -> Journal {

@@ -78,7 +78,7 @@ impl Listener {
             self.journal.report(None);
             while reader.progress().len() < KEYS_MAX {
                 let was_there = !reader.is_at_end();
-                match reader.next().await {
+                match reader.take_next().await {
                     Ok(received) if was_there => self.journal.append(HeardEvent::of_before(received)),
                     Ok(received) => self.journal.append(HeardEvent::now(received)),
                     Err(ReaderError::Record(error)) => {

@@ -1,4 +1,4 @@
-//! An event as it arrives.
+//! An event of a topic.
 
 use std::fmt;
 use std::str::{self, FromStr};
@@ -11,14 +11,15 @@ use uuid::Uuid;
 
 use super::record::{Record, RecordError, RecordProblem};
 use crate::feed::change::Mark;
+use crate::feed::envelope::header::name;
 use crate::feed::event::EventId;
 use crate::feed::identity::{Epoch, FeedName};
 use crate::feed::position::Position;
 use crate::feed::transaction::{TransactionId, TransactionPlace};
 use crate::judge::observed::Observed;
 
-/// An event as it arrives: a CloudEvent in Kafka's binary mode, with the headers of the feed
-/// ([`Envelope::visit_headers`](crate::feed::envelope::Envelope::visit_headers) lists them).
+/// An event of a topic: a CloudEvent in Kafka's binary mode, with the headers of the feed
+/// ([`Envelope::visit_headers`](crate::feed::envelope::Envelope::visit_headers) lists them). Cloning is cheap.
 ///
 /// ```
 /// use change_feed::consumer::{ReceivedEvent, Record};
@@ -52,6 +53,11 @@ use crate::judge::observed::Observed;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceivedEvent {
+    shared: Arc<Fields>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Fields {
     topic: Arc<str>,
     partition: u32,
     offset: u64,
@@ -72,7 +78,7 @@ pub struct ReceivedEvent {
 }
 
 impl ReceivedEvent {
-    /// Reads a record. Headers that the feed doesn't know are passed over.
+    /// Reads a record. Headers of other names are ignored.
     pub fn parse(record: &Record<'_>) -> Result<Self, RecordError> {
         parse(record).map_err(|problem| RecordError {
             topic: Arc::clone(&record.topic),
@@ -84,132 +90,132 @@ impl ReceivedEvent {
 
     /// The topic that it was read from.
     pub fn topic(&self) -> &Arc<str> {
-        &self.topic
+        &self.shared.topic
     }
 
     /// The partition that it was read from.
     pub fn partition(&self) -> u32 {
-        self.partition
+        self.shared.partition
     }
 
     /// Its offset in the partition.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.shared.offset
     }
 
     /// The aggregate's id as text.
     pub fn key(&self) -> &str {
-        &self.key
+        &self.shared.key
     }
 
     /// The event's id: a duplicate carries the same.
     pub fn event_id(&self) -> EventId {
-        self.event_id
+        self.shared.event_id
     }
 
     /// The event's type (`order.item_added.v1`).
     pub fn event_type(&self) -> &str {
-        &self.event_type
+        &self.shared.event_type
     }
 
     /// Who produced it: a URI reference.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.shared.source
     }
 
-    /// When the writer's database says that it happened.
+    /// The time of the event by the clock of the writer's database.
     pub fn occurred_at(&self) -> DateTime<Utc> {
-        self.occurred_at
+        self.shared.occurred_at
     }
 
     /// The writer's W3C trace context, where there was one.
     pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.as_deref()
+        self.shared.traceparent.as_deref()
     }
 
     /// The version of the aggregate that this event closed: 1, 2, 3 …
     pub fn version(&self) -> u64 {
-        self.version
+        self.shared.version
     }
 
-    /// Where the change stands in the feed's source.
+    /// The position of the change in the feed's source.
     pub fn position(&self) -> &Position {
-        &self.position
+        &self.shared.position
     }
 
     /// The feed that published it: one topic may hold the records of several.
     pub fn feed(&self) -> &FeedName {
-        &self.feed
+        &self.shared.feed
     }
 
     /// The feed's epoch: (epoch, version) orders the events of a key.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.shared.epoch
     }
 
-    /// Its place in its database transaction, where the feed could tell.
+    /// Its place in its database transaction, where the record has it.
     pub fn transaction(&self) -> Option<&TransactionPlace> {
-        self.transaction.as_ref()
+        self.shared.transaction.as_ref()
     }
 
     /// Why the data is missing, if this is a stub.
     pub fn withheld_reason(&self) -> Option<&str> {
-        self.withheld.as_deref()
+        self.shared.withheld.as_deref()
     }
 
     /// Whether it is a change, or something else that is published beside those.
     pub fn mark(&self) -> Mark {
-        self.mark
+        self.shared.mark
     }
 
     /// Whether it was published again on an operator's order.
     pub fn is_replay(&self) -> bool {
-        self.mark == Mark::Replay
+        self.shared.mark == Mark::Replay
     }
 
     /// Whether it is the state of its key at the beginning of an epoch rather than a change.
     pub fn is_baseline(&self) -> bool {
-        self.mark == Mark::Baseline
+        self.shared.mark == Mark::Baseline
     }
 
     /// The payload as it was published; empty in a stub.
     pub fn payload(&self) -> &Bytes {
-        &self.payload
+        &self.shared.payload
     }
 
     /// The payload as a value of the consumer's own.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        if let Some(reason) = &self.withheld {
-            return Err(PayloadError::Withheld { event_id: self.event_id, reason: reason.to_string() });
+        if let Some(reason) = &self.shared.withheld {
+            return Err(PayloadError::Withheld { event_id: self.shared.event_id, reason: reason.to_string() });
         }
-        serde_json::from_slice(&self.payload).map_err(|error| PayloadError::Unfit {
-            event_id: self.event_id,
-            event_type: self.event_type.to_string(),
+        serde_json::from_slice(&self.shared.payload).map_err(|error| PayloadError::Unfit {
+            event_id: self.shared.event_id,
+            event_type: self.shared.event_type.to_string(),
             line: error.line(),
             column: error.column(),
         })
     }
 
-    /// What the judge looks at.
+    /// The event as the judge observes it.
     pub fn observed(&self) -> Observed<'_> {
         Observed {
-            partition: self.partition,
-            offset: self.offset,
-            key: &self.key,
-            version: self.version,
-            event_id: self.event_id,
-            feed: &self.feed,
-            epoch: self.epoch,
-            position: &self.position,
-            transaction: self.transaction.as_ref(),
-            withheld: self.withheld.is_some(),
-            mark: self.mark,
+            partition: self.shared.partition,
+            offset: self.shared.offset,
+            key: &self.shared.key,
+            version: self.shared.version,
+            event_id: self.shared.event_id,
+            feed: &self.shared.feed,
+            epoch: self.shared.epoch,
+            position: &self.shared.position,
+            transaction: self.shared.transaction.as_ref(),
+            withheld: self.shared.withheld.is_some(),
+            mark: self.shared.mark,
         }
     }
 }
 
-/// Why a payload is not what the consumer wants. It holds nothing of the payload, which is why it
-/// keeps no source: a JSON error quotes the value that it stumbled over.
+/// Why a payload can't be read as the consumer's type. It holds nothing of the payload, and so it has no source: a JSON
+/// error quotes the value that it did not expect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -238,12 +244,12 @@ pub enum PayloadError {
 fn parse(record: &Record<'_>) -> Result<ReceivedEvent, RecordProblem> {
     let headers = Headers(&record.headers);
     let key = record.key.and_then(|key| str::from_utf8(key).ok()).ok_or(RecordProblem::Key)?;
-    // Of zero length it may be: that of a stub is.
+    // A stub has a payload of zero length.
     let payload = record.payload.ok_or(RecordProblem::Tombstone)?;
     headers.must_be(&SPEC_VERSION, "1.0")?;
     headers.must_be(&SUBJECT, key)?;
     let withheld = headers.text(&WITHHELD)?;
-    Ok(ReceivedEvent {
+    let fields = Fields {
         topic: Arc::clone(&record.topic),
         partition: record.partition,
         offset: record.offset,
@@ -261,7 +267,8 @@ fn parse(record: &Record<'_>) -> Result<ReceivedEvent, RecordProblem> {
         withheld: withheld.map(Box::from),
         mark: mark(&headers)?,
         payload: Bytes::copy_from_slice(payload),
-    })
+    };
+    Ok(ReceivedEvent { shared: Arc::new(fields) })
 }
 
 fn mark(headers: &Headers<'_>) -> Result<Mark, RecordProblem> {
@@ -298,25 +305,25 @@ const fn header(name: &'static str, expected: &'static str) -> Header {
     Header { name, expected }
 }
 
-const SPEC_VERSION: Header = header("ce_specversion", "1.0");
-const ID: Header = header("ce_id", "a UUID");
-const TYPE: Header = header("ce_type", "text");
-const SOURCE: Header = header("ce_source", "text");
-const SUBJECT: Header = header("ce_subject", "the key");
-const TIME: Header = header("ce_time", "a time as in RFC 3339");
-const TRACEPARENT: Header = header("traceparent", "text");
-const VERSION: Header = header("feed_version", "a decimal number");
-const FEED: Header = header("feed", "the name of a feed");
-const POSITION: Header = header("feed_position", "a position that this version of change-feed can read");
-const EPOCH: Header = header("feed_epoch", "a decimal number");
-const TX: Header = header("feed_tx", "text");
-const TX_INDEX: Header = header("feed_tx_index", "a decimal number");
-const TX_COUNT: Header = header("feed_tx_count", "a decimal number");
-const TX_PART: Header = header("feed_tx_part", "a decimal number");
-const WITHHELD: Header = header("feed_withheld", "text");
-const SNAPSHOT: Header = header("feed_snapshot", "true");
-const REPLAY: Header = header("feed_replay", "true");
-const BASELINE: Header = header("feed_baseline", "true");
+const SPEC_VERSION: Header = header(name::CE_SPECVERSION, "1.0");
+const ID: Header = header(name::CE_ID, "a UUID");
+const TYPE: Header = header(name::CE_TYPE, "text");
+const SOURCE: Header = header(name::CE_SOURCE, "text");
+const SUBJECT: Header = header(name::CE_SUBJECT, "the key");
+const TIME: Header = header(name::CE_TIME, "a time as in RFC 3339");
+const TRACEPARENT: Header = header(name::TRACEPARENT, "text");
+const VERSION: Header = header(name::VERSION, "a decimal number");
+const FEED: Header = header(name::FEED, "the name of a feed");
+const POSITION: Header = header(name::POSITION, "a position that this version of change-feed can read");
+const EPOCH: Header = header(name::EPOCH, "a decimal number");
+const TX: Header = header(name::TX, "text");
+const TX_INDEX: Header = header(name::TX_INDEX, "a decimal number");
+const TX_COUNT: Header = header(name::TX_COUNT, "a decimal number");
+const TX_PART: Header = header(name::TX_PART, "a decimal number");
+const WITHHELD: Header = header(name::WITHHELD, "text");
+const SNAPSHOT: Header = header(name::SNAPSHOT, "true");
+const REPLAY: Header = header(name::REPLAY, "true");
+const BASELINE: Header = header(name::BASELINE, "true");
 
 impl Header {
     fn malformed(&self) -> RecordProblem {
@@ -365,9 +372,9 @@ impl<'a> Headers<'a> {
 }
 
 impl fmt::Display for ReceivedEvent {
-    /// What it is and where it stands, without the payload.
+    /// Writes its type, key, version and place, without the payload.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, version, event_type, partition, offset, .. } = self;
+        let Fields { key, version, event_type, partition, offset, .. } = &*self.shared;
         write!(f, "{event_type} {key} v{version} at {partition}/{offset}")
     }
 }

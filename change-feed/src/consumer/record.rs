@@ -1,4 +1,4 @@
-//! A record as a client library gives it, and what can be wrong with it.
+//! A record of a topic, and why it may not be an event of a feed.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct Record<'a> {
 
 /// A record that is not an event of a feed.
 ///
-/// It names its place and what is wrong, and holds nothing of the record.
+/// It has the record's place and the problem, and nothing of its contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record at {partition}/{offset} of {topic:?} is not an event of a feed: {problem}")]
 pub struct RecordError {
@@ -40,16 +40,16 @@ pub struct RecordError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordProblem {
-    /// It has no key, or one that is not text.
-    #[error("it has no key that is text")]
+    /// The key is absent or not text.
+    #[error("it has no key, or one that is not text")]
     Key,
-    /// It is a tombstone: what a deleted row leaves in its topic. No event is one.
+    /// It is a tombstone, which a deleted row leaves in its topic.
     #[error("it has no payload: it is a tombstone")]
     Tombstone,
     /// A header is absent that every event has.
     #[error("it has no header {0}")]
     Missing(&'static str),
-    /// A header is there twice: which one is meant can't be told.
+    /// A header is there twice, and nothing tells which of them counts.
     #[error("it has two headers {0}")]
     Repeated(&'static str),
     /// The value of a header can't be read.

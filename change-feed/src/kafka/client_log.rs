@@ -1,7 +1,8 @@
-//! librdkafka's log lines as `tracing` events, and what they alone tell.
+//! The log of a client: librdkafka's lines and errors as `tracing` events, and the facts that only they hold.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -9,12 +10,14 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::Level;
 
-use super::failure::{Verdict, verdict};
+use super::error_table::{Reaction, classify};
 
 /// The thread of librdkafka that talks to the transaction coordinator, as its log lines name it.
 const COORDINATOR_THREAD: &str = "TxnCoordinator";
 /// The longest text that is kept of an error, in characters.
 const WORDS_MAX_CHARS: usize = 300;
+/// librdkafka repeats an error that lasts every 30 seconds: one that it reported longer ago has passed.
+const ERROR_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The log of one client.
 ///
@@ -23,10 +26,18 @@ const WORDS_MAX_CHARS: usize = 300;
 #[derive(Debug)]
 pub(crate) struct ClientLog {
     role: &'static str,
-    last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    last_error: Mutex<Option<ReportedError>>,
     disturbed: AtomicBool,
     /// The client is being closed.
     closing: AtomicBool,
+}
+
+/// An error that librdkafka reported.
+#[derive(Debug)]
+struct ReportedError {
+    code: RDKafkaErrorCode,
+    words: String,
+    at: Instant,
 }
 
 impl ClientLog {
@@ -35,9 +46,16 @@ impl ClientLog {
         Self { role, last_error: Mutex::new(None), disturbed: AtomicBool::default(), closing: AtomicBool::default() }
     }
 
-    /// The last error that no call answered. A refusal is kept rather than what follows from it.
+    /// The last error that no call answered, unless it has passed. A refusal is kept rather than what follows from it.
     pub(crate) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.lock().clone()
+        let last = self.lock();
+        let last = last.as_ref().filter(|error| error.at.elapsed() < ERROR_LIFETIME)?;
+        Some((last.code, last.words.clone()))
+    }
+
+    /// Notes that the cluster has answered well: the errors before that have passed.
+    pub(crate) fn note_answer(&self) {
+        *self.lock() = None;
     }
 
     /// Whether a request went unanswered, or the connection to the transaction coordinator broke,
@@ -58,16 +76,16 @@ impl ClientLog {
         self.disturbed.store(false, Ordering::Release);
     }
 
-    /// What the client says from now on is no news to anybody: it is being closed.
+    /// Logs everything from now on at the level DEBUG: the client is being closed.
     pub(crate) fn hush(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
-    fn say(&self, loudness: Level, about: &str, words: &str) {
+    fn log_at(&self, level: Level, about: &str, words: &str) {
         let role = self.role;
-        let loudness = if self.closing.load(Ordering::Acquire) { Level::DEBUG } else { loudness };
-        // The level of an event is fixed where it is written.
-        match loudness {
+        let level = if self.closing.load(Ordering::Acquire) { Level::DEBUG } else { level };
+        // The macros of `tracing` take a constant level only.
+        match level {
             Level::ERROR => tracing::error!(target: "change_feed::kafka", role, about, "{words}"),
             Level::WARN => tracing::warn!(target: "change_feed::kafka", role, about, "{words}"),
             Level::INFO => tracing::info!(target: "change_feed::kafka", role, about, "{words}"),
@@ -75,9 +93,9 @@ impl ClientLog {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(RDKafkaErrorCode, String)>> {
-        // A text and a code are whole at any time: a panic elsewhere can't have left half of them.
-        self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<ReportedError>> {
+        // An option is whole at any time: a panic elsewhere can't have left half of it.
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +104,7 @@ impl ClientContext for ClientLog {
         if facility == "REQTMOUT" || (facility == "FAIL" && line.contains(COORDINATOR_THREAD)) {
             self.mark_disturbed();
         }
-        self.say(loudness_of_line(level, facility), facility, line);
+        self.log_at(level_of_line(level, facility), facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -94,21 +112,23 @@ impl ClientContext for ClientLog {
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }
-        self.say(loudness_of_error(code), &format!("{code:?}"), reason);
+        self.log_at(level_of_error(code), &format!("{code:?}"), reason);
         let mut last = self.lock();
-        let refused = |code| matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
+        let known = last.as_ref().filter(|error| error.at.elapsed() < ERROR_LIFETIME).map(|error| error.code);
+        let is_refusal = |code| matches!(classify(code), Reaction::Refused(_));
         // "All brokers are down" follows each refusal and each failed connection, and explains none.
-        let follows = code == RDKafkaErrorCode::AllBrokersDown && last.is_some();
-        if !follows && !last.as_ref().is_some_and(|(known, _)| refused(*known) && !refused(code)) {
-            *last = Some((code, reason.chars().take(WORDS_MAX_CHARS).collect()));
+        let follows = code == RDKafkaErrorCode::AllBrokersDown && known.is_some();
+        if !follows && (is_refusal(code) || !known.is_some_and(is_refusal)) {
+            let words = reason.chars().take(WORDS_MAX_CHARS).collect();
+            *last = Some(ReportedError { code, words, at: Instant::now() });
         }
     }
 }
 
 impl ConsumerContext for ClientLog {}
 
-/// How loud a line of librdkafka is here. Whoever uses the client says what its troubles mean for the feed, and loudly.
-fn loudness_of_line(level: RDKafkaLogLevel, facility: &str) -> Level {
+/// The level of a line of librdkafka. The publisher and the reader log by themselves what an error means for the feed.
+fn level_of_line(level: RDKafkaLogLevel, facility: &str) -> Level {
     use RDKafkaLogLevel as Said;
     match (facility, level) {
         // Of settings that are chosen here, and for a reason.
@@ -124,8 +144,8 @@ fn loudness_of_line(level: RDKafkaLogLevel, facility: &str) -> Level {
     }
 }
 
-/// How loud an error is that no call answers.
-fn loudness_of_error(code: RDKafkaErrorCode) -> Level {
+/// The level of an error that no call answers.
+fn level_of_error(code: RDKafkaErrorCode) -> Level {
     use RDKafkaErrorCode as Code;
     match code {
         // Follows from what was said of each broker.
@@ -133,7 +153,7 @@ fn loudness_of_error(code: RDKafkaErrorCode) -> Level {
         // librdkafka goes on trying, and a call that needs the broker meanwhile says so.
         Code::BrokerTransportFailure | Code::OperationTimedOut => Level::INFO,
         // It goes on trying these as well, but somebody has to change something first.
-        code if matches!(verdict(code), Verdict::Fatal(_)) => Level::ERROR,
+        code if matches!(classify(code), Reaction::Refused(_) | Reaction::Stop(_)) => Level::ERROR,
         _ => Level::WARN,
     }
 }
@@ -158,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn troubles_that_pass_by_themselves_are_said_softly_and_those_that_need_somebody_loudly() {
+    fn errors_that_pass_by_themselves_are_logged_below_those_that_need_somebody() {
         use RDKafkaErrorCode as Code;
         use RDKafkaLogLevel as Said;
         let lines = [
@@ -172,8 +192,8 @@ mod tests {
             (Said::Notice, "PARTCNT", Level::INFO),
             (Said::Info, "GETPID", Level::DEBUG),
         ];
-        for (said, facility, loudness) in lines {
-            assert_eq!(loudness_of_line(said, facility), loudness, "{said:?} {facility}");
+        for (said, facility, level) in lines {
+            assert_eq!(level_of_line(said, facility), level, "{said:?} {facility}");
         }
         let errors = [
             (Code::AllBrokersDown, Level::DEBUG),
@@ -183,8 +203,8 @@ mod tests {
             (Code::Authentication, Level::ERROR),
             (Code::SSL, Level::ERROR),
         ];
-        for (code, loudness) in errors {
-            assert_eq!(loudness_of_error(code), loudness, "{code:?}");
+        for (code, level) in errors {
+            assert_eq!(level_of_error(code), level, "{code:?}");
         }
     }
 
@@ -195,5 +215,16 @@ mod tests {
         log.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         log.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "gone");
         assert_eq!(log.last_error(), Some((RDKafkaErrorCode::Authentication, "refused".to_owned())));
+    }
+
+    #[test]
+    fn refused_credentials_that_were_not_reported_again_have_passed() {
+        let log = ClientLog::new("test");
+        log.error(KafkaError::Global(RDKafkaErrorCode::Authentication), "refused");
+        let long_ago = Instant::now().checked_sub(ERROR_LIFETIME).expect("the machine has run for a minute");
+        log.lock().as_mut().expect("it was reported").at = long_ago;
+        assert_eq!(log.last_error(), None);
+        log.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "gone");
+        assert_eq!(log.last_error(), Some((RDKafkaErrorCode::BrokerTransportFailure, "gone".to_owned())));
     }
 }

@@ -1,4 +1,4 @@
-//! What a cluster says of itself and of its topics.
+//! A cluster and its topics, as the brokers describe them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::client_log::ClientLog;
 use super::cluster_settings::{ClusterSettings, Isolation};
+use super::deadline::{Deadline, retire, within};
 use super::failure::Failure;
 use super::native;
 use super::new_topic::NewTopicPlan;
-use super::watchdog::{Deadline, retire, within};
 use crate::feed::identity::Topic;
 
-/// How long a cluster may take to answer at all: who is not there is asked again by the relay.
+/// How long a cluster may take to answer at all. The relay tries again.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a cluster may take to tell what a start can do without: limits and ids of topics.
+/// How long a cluster may take to answer what a start can do without: limits and ids of topics.
 const OPTIONAL_LIMIT: Duration = Duration::from_secs(3);
 /// How long a topic must be unknown before it counts as missing: a broker that has just started knows none at first, and
 /// one broker hears later of a new topic than another.
@@ -29,9 +29,9 @@ const ABSENCE_LIMIT: Duration = Duration::from_secs(5);
 /// The pause between two looks at a topic that may still become known.
 const ABSENCE_POLL: Duration = Duration::from_millis(20);
 
-/// A connection that asks and administers, for the time of a start.
+/// A connection for the time of a start, which queries and administers the cluster.
 ///
-/// It is a consumer: a producer that asks for a topic makes it, where the cluster allows that.
+/// It is a consumer: where the cluster creates topics automatically, the metadata request of a producer would create one.
 pub(crate) struct Cluster {
     settings: ClusterSettings,
     probe: Arc<BaseConsumer<ClientLog>>,
@@ -39,7 +39,7 @@ pub(crate) struct Cluster {
     gives_topic_ids: bool,
 }
 
-/// What is configured for a topic, as far as the feed may see it.
+/// The configuration of a topic, as far as this user may read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TopicLimits {
     pub(crate) max_message_bytes: Option<usize>,
@@ -65,12 +65,12 @@ impl Cluster {
         Ok(Self { settings, probe, id, gives_topic_ids: true })
     }
 
-    /// For a broker that does not answer when it is asked for the ids of topics.
+    /// Leaves the ids of topics out: some brokers give no answer to a query for them.
     pub(crate) fn leave_out_topic_ids(&mut self) {
         self.gives_topic_ids = false;
     }
 
-    /// What tells this cluster from every other.
+    /// The id of the cluster.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -88,15 +88,21 @@ impl Cluster {
             } else {
                 existing_topics(probe.client(), &names, deadline)
             };
-            found.map_err(|failure| {
-                serve_events(&probe);
-                failure.explained_by(probe.context())
-            })
+            match found {
+                Ok(found) => {
+                    probe.context().note_answer();
+                    Ok(found)
+                }
+                Err(failure) => {
+                    serve_events(&probe);
+                    Err(failure.explained_by(probe.context()))
+                }
+            }
         })
         .await?
     }
 
-    /// The same, of which none is missing just because the broker that is asked does not know it yet.
+    /// As [`topics`](Self::topics), after a wait for those that a broker may not know yet.
     pub(crate) async fn settled_topics(
         &self,
         names: &[String],
@@ -112,19 +118,19 @@ impl Cluster {
         }
     }
 
-    /// Asks the broker whether it would make a topic, without making it.
+    /// Checks that the cluster would make a topic: by its name, its settings and the rights of this user. Makes nothing.
     pub(crate) async fn check_new(&self, name: &str, plan: &NewTopicPlan, deadline: Deadline) -> Result<(), Failure> {
-        self.ask_for_topic(name, plan, AdminOptions::new().validate_only(true), deadline).await
+        self.request_topic(name, plan, AdminOptions::new().validate_only(true), deadline).await
     }
 
     /// Makes a topic and waits until it can be written to. A topic that exists is left as it is.
     pub(crate) async fn create(&self, name: &str, plan: &NewTopicPlan, deadline: Deadline) -> Result<(), Failure> {
-        self.ask_for_topic(name, plan, AdminOptions::new(), deadline).await?;
+        self.request_topic(name, plan, AdminOptions::new(), deadline).await?;
         tracing::info!(target: "change_feed::kafka", topic = name, partitions = plan.partitions, "created a topic");
         let names = [name.to_owned()];
         while self.topics(&names, deadline).await?.is_empty() {
             if deadline.has_passed() {
-                let detail = "it was created, but the brokers don't know it yet";
+                let detail = "it was created, but not every broker knows it yet";
                 let doing = format!("create the topic {name:?}");
                 return Err(Failure::of(doing, RDKafkaErrorCode::OperationTimedOut, detail));
             }
@@ -133,7 +139,7 @@ impl Cluster {
         Ok(())
     }
 
-    async fn ask_for_topic(
+    async fn request_topic(
         &self,
         name: &str,
         plan: &NewTopicPlan,
@@ -157,7 +163,7 @@ impl Cluster {
         }
     }
 
-    /// What is configured for the topics; nothing is known of one that the feed may not ask about.
+    /// The configuration of the topics, without those whose configuration this user may not read.
     pub(crate) async fn limits(
         &self,
         names: &[String],
@@ -170,7 +176,7 @@ impl Cluster {
         let answer = tokio::time::timeout(deadline.remaining(), admin.describe_configs(&resources, &options)).await;
         retire(admin);
         let Ok(Ok(answers)) = answer else {
-            tracing::debug!(target: "change_feed::kafka", "the cluster does not tell the limits of topics");
+            tracing::debug!(target: "change_feed::kafka", "the configuration of the topics can't be read");
             return Ok(BTreeMap::new());
         };
         let known = names.iter().zip(answers).filter_map(|(name, answer)| {
@@ -185,7 +191,7 @@ impl Cluster {
         Ok(known.collect())
     }
 
-    /// A client to ask for the high watermark, which counts open transactions.
+    /// A client whose high watermarks include open transactions.
     pub(crate) fn probe(&self) -> &Arc<BaseConsumer<ClientLog>> {
         &self.probe
     }
@@ -252,7 +258,7 @@ fn partitions_of<C: ClientContext>(client: &Client<C>, name: &str, deadline: Dea
     }
 }
 
-/// Serves what waits in a consumer's queue, so that its log has heard of it.
+/// Serves the events in a consumer's queue, so that they reach its log.
 fn serve_events(consumer: &BaseConsumer<ClientLog>) {
     /// Each look handles one event.
     const LOOKS: usize = 100;

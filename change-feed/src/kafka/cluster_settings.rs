@@ -1,4 +1,4 @@
-//! Where a cluster is and how to talk to it.
+//! The settings of the clients of a cluster.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use super::broker_list::{BrokerList, InvalidBrokerList};
 use super::failure::Failure;
 
-/// What every client of a feed shares: bootstrap servers, and the user's own settings.
+/// The settings that the clients of a feed share: bootstrap servers, and the user's own.
 ///
 /// `Debug` shows the names of the settings and never a value: some are passwords.
 #[derive(Clone)]
@@ -45,12 +45,12 @@ impl ClusterSettings {
         &self.brokers
     }
 
-    /// Checks where the cluster is, before librdkafka takes any text for it.
+    /// Checks the list of brokers. librdkafka takes any text.
     pub(crate) fn check_brokers(&self) -> Result<BrokerList, InvalidBrokerList> {
         BrokerList::parse(&self.brokers)
     }
 
-    /// For clients that ask about the cluster or administer it.
+    /// For clients that query or administer the cluster.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = self.base();
         config.extend(self.overrides_for(is_of_every_client));
@@ -76,7 +76,7 @@ impl ClusterSettings {
         config
     }
 
-    /// For the clients that ask where a partition ends.
+    /// For the clients that query where a partition ends.
     pub(crate) fn probe(&self, isolation: Isolation) -> ClientConfig {
         let mut config = self.client();
         config.set("isolation.level", isolation.setting());
@@ -118,7 +118,7 @@ impl ClusterSettings {
             .set("socket.connection.setup.timeout.ms", "5000")
             .set("socket.keepalive.enable", "true")
             .set("socket.nagle.disable", "true")
-            // Lines that end up nowhere else tell when a producer must be replaced.
+            // Only these lines show that the connection to the transaction coordinator broke.
             .set("log.connection.close", "true")
             .set_log_level(RDKafkaLogLevel::Info);
         config

@@ -3,7 +3,7 @@
 //! rdkafka's `flush`, and its `commit_transaction`, which calls it, poll in slices that always last
 //! 100 ms. librdkafka's own functions return as soon as the last record is acknowledged; they need
 //! another thread that serves the delivery reports, which a `ThreadedProducer` has. And rdkafka has
-//! no way to ask for the id of a topic. How records are given to librdkafka is in [`produce`](super::produce).
+//! no way to ask for the id of a topic. How records are given to librdkafka is in [`outgoing_record`](super::outgoing_record).
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::deadline::Deadline;
 use super::failure::Failure;
-use super::watchdog::Deadline;
 
 /// The pause before a call that librdkafka calls retriable is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);

@@ -54,6 +54,7 @@ impl Topic {
         // A reader waits for a broker that is away. Dropping its call loses nothing.
         while let Ok(next) = timeout(ANSWER_TIMEOUT, reader.next_before_end()).await {
             let Some(received) = next? else { return Ok(()) };
+            reader.admit(&received)?;
             self.seen.insert(received.event.event_id());
             self.events.push(received.event);
         }

@@ -50,7 +50,7 @@ async fn a_reader_that_waits_for_what_comes_gets_it_after_the_broker_has_shut_do
     let run = Run::new(&place, &place.resume(&publisher).await);
     let mut reader = curious_reader(&proxy, &place).await;
     for round in 1..=ROUNDS {
-        let (received, ()) = tokio::join!(in_time(reader.next()), async {
+        let (received, ()) = tokio::join!(in_time(reader.take_next()), async {
             shut_down_and_start(&proxy).await;
             run.complete(&publisher, &[run.envelope("a", round, "{}")], round).await.expect("the cluster is there");
         });

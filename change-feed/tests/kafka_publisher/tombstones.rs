@@ -39,8 +39,8 @@ async fn a_reader_of_events_tells_a_tombstone_from_what_is_empty() {
     let envelopes = [run.envelope("a", 1, "{}").withheld("too large"), run.row("a", 2, None)];
     run.complete(&publisher, &envelopes, 2).await.expect("the cluster is there");
     let mut reader = KafkaReader::builder(&brokers(), place.topic.clone()).open().await.expect("a reader");
-    let stub = reader.next().await.expect("a stub is an event");
+    let stub = reader.take_next().await.expect("a stub is an event");
     assert_eq!((stub.event.payload().len(), stub.event.withheld_reason()), (0, Some("too large")));
-    let error = reader.next().await.expect_err("a tombstone is no event");
+    let error = reader.take_next().await.expect_err("a tombstone is no event");
     assert!(matches!(&error, ReaderError::Record(error) if error.problem == RecordProblem::Tombstone), "{error:?}");
 }

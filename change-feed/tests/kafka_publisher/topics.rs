@@ -137,6 +137,6 @@ async fn a_cluster_that_is_not_there_is_a_passing_error_with_words() {
             .expect_err("nobody listens");
         let PublishError::Transient(source) = error else { panic!("{error:?}") };
         let words = source.to_string();
-        assert!(words.contains("can't connect to Kafka at ") && words.contains("last heard: "), "{words}");
+        assert!(words.contains("can't connect to Kafka at ") && words.contains("last reported: "), "{words}");
     }
 }

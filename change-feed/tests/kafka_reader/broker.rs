@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use change_feed::{Envelope, Epoch, FeedIdentity, FeedName, PublisherIdentity, Router, SourceIdentity};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -22,7 +22,6 @@ pub(crate) fn brokers() -> String {
 /// A topic of its own for each test.
 pub(crate) struct Topic {
     pub(crate) name: String,
-    partitions: i32,
     producer: ThreadedProducer<DefaultProducerContext>,
 }
 
@@ -39,12 +38,28 @@ impl Topic {
             .create()
             .expect("a producer");
         producer.init_transactions(TIMEOUT).expect("transactions");
-        Self { name, partitions, producer }
+        Self { name, producer }
     }
 
     pub(crate) async fn delete(&self) {
         let deleted = admin().delete_topics(&[&self.name], &AdminOptions::new()).await.expect("an answer");
         deleted.into_iter().for_each(|result| drop(result.expect("it was there")));
+    }
+
+    /// Gives the topic this number of partitions, and waits until the producer of the test knows them.
+    pub(crate) async fn add_partitions(&self, count: usize) {
+        let answer = admin().create_partitions([&NewPartitions::new(&self.name, count)], &AdminOptions::new()).await;
+        answer.expect("an answer").into_iter().for_each(|result| drop(result.expect("more than there were")));
+        let start = Instant::now();
+        while self.partition_count() != count {
+            assert!(start.elapsed() < TIMEOUT, "the topic never had {count} partitions");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn partition_count(&self) -> usize {
+        let metadata = self.producer.client().fetch_metadata(Some(&self.name), TIMEOUT).expect("an answer");
+        metadata.topics()[0].partitions().len()
     }
 
     /// Publishes in one transaction, and leaves it open.
@@ -72,7 +87,7 @@ impl Topic {
             config.create().expect("a client")
         });
         let start = Instant::now();
-        for partition in 0..self.partitions {
+        for partition in 0..self.partition_count() as i32 {
             let end =
                 |client: &BaseConsumer| client.fetch_watermarks(&self.name, partition, TIMEOUT).expect("an end").1;
             while end(&stable) < end(&all) {

@@ -1,6 +1,7 @@
 //! The Kafka reader on a real broker.
 
 mod broker;
+mod taking;
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -90,7 +91,7 @@ async fn an_open_transaction_is_seen_when_it_is_committed() {
     let mut reader = reader(&topic).await;
     assert_eq!(versions(&in_time(reader.read_to_end()).await.expect("events"), "a"), [1]);
     topic.commit();
-    let received = in_time(reader.next()).await.expect("the committed event");
+    let received = in_time(reader.take_next()).await.expect("the committed event");
     assert_eq!((received.event.version(), received.admission), (2, Admission::New));
 }
 
@@ -148,7 +149,7 @@ async fn a_reader_from_the_end_sees_only_what_comes() {
     let opening = KafkaReader::builder(&brokers(), topic.name.as_str()).from_end().open();
     let mut reader = in_time(opening).await.expect("a reader");
     topic.publish(&envelopes(&database, &["a"]));
-    let received = in_time(reader.next()).await.expect("an event");
+    let received = in_time(reader.take_next()).await.expect("an event");
     assert_eq!((received.event.version(), received.admission), (3, Admission::New));
 }
 
@@ -174,7 +175,7 @@ async fn dropping_a_call_loses_nothing() {
     let mut received = Vec::new();
     in_time(async {
         while received.len() < 7 {
-            if let Ok(next) = tokio::time::timeout(Duration::from_micros(200), reader.next()).await {
+            if let Ok(next) = tokio::time::timeout(Duration::from_micros(200), reader.take_next()).await {
                 received.push(next.expect("an event"));
             }
         }
@@ -214,7 +215,7 @@ async fn a_topic_that_is_deleted_under_a_reader_is_named_by_whatever_call() {
     let mut follower = in_time(builder.open()).await.expect("a reader");
     let mut marker = reader(&topic).await;
     topic.delete().await;
-    let (followed, marked) = tokio::join!(in_time(follower.next()), in_time(marker.mark_end()));
+    let (followed, marked) = tokio::join!(in_time(follower.take_next()), in_time(marker.mark_end()));
     let errors = [followed.map(drop), marked].map(|result| result.expect_err("it is gone"));
     assert!(errors.iter().all(|error| matches!(error, ReaderError::NoTopic(_))), "{errors:?}");
 }
@@ -245,7 +246,7 @@ async fn an_offset_that_never_was_fails_closed() {
     topic.publish(&envelopes(&database, &["a"]));
     let opening = KafkaReader::builder(&brokers(), topic.name.as_str()).from_offsets([(0, 1_000)]).open();
     let mut reader = in_time(opening).await.expect("a reader");
-    let error = in_time(reader.next()).await.expect_err("nothing is there");
+    let error = in_time(reader.take_next()).await.expect_err("nothing is there");
     assert!(matches!(error, ReaderError::Gone { .. }), "{error:?}");
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::header::Headers;
+use super::header::{Headers, name};
 use crate::feed::event::EventRecord;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -29,18 +29,18 @@ impl CloudEvent {
 
     pub(super) fn write_attributes(&self, headers: &mut Headers<'_>, has_data: bool) {
         let EventRecord { event_id, key, version, event_type, occurred_at, traceparent, .. } = &self.event;
-        headers.write("ce_specversion", "1.0");
-        headers.show("ce_id", event_id);
-        headers.write("ce_type", event_type);
-        headers.write("ce_source", &self.source);
-        headers.write("ce_subject", key);
-        headers.time("ce_time", *occurred_at);
+        headers.write(name::CE_SPECVERSION, "1.0");
+        headers.show(name::CE_ID, event_id);
+        headers.write(name::CE_TYPE, event_type);
+        headers.write(name::CE_SOURCE, &self.source);
+        headers.write(name::CE_SUBJECT, key);
+        headers.time(name::CE_TIME, *occurred_at);
         if has_data {
-            headers.write("content-type", "application/json");
+            headers.write(name::CONTENT_TYPE, "application/json");
         }
         if let Some(traceparent) = traceparent {
-            headers.write("traceparent", traceparent);
+            headers.write(name::TRACEPARENT, traceparent);
         }
-        headers.show("feed_version", version);
+        headers.show(name::VERSION, version);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::header::Headers;
+use super::header::{Headers, name};
 use crate::feed::row::{Cell, Row};
 use crate::feed::row_change::{Operation, RowChange};
 use crate::feed::table::{Column, Table};
@@ -52,12 +52,12 @@ impl FlatRow {
 
     pub(super) fn write_attributes(&self, headers: &mut Headers<'_>) {
         if self.value.is_some() && !self.withheld {
-            headers.write("content-type", "application/json");
+            headers.write(name::CONTENT_TYPE, "application/json");
         }
-        headers.write("feed_op", self.operation.as_str());
-        headers.time("feed_committed_at", self.committed_at);
+        headers.write(name::OPERATION, self.operation.as_str());
+        headers.time(name::COMMITTED_AT, self.committed_at);
         if let Some(unchanged) = &self.unchanged {
-            headers.write("feed_unchanged", unchanged);
+            headers.write(name::UNCHANGED, unchanged);
         }
     }
 }

@@ -1,8 +1,39 @@
-//! Headers as they are given to whoever asks.
+//! The headers of an envelope: their names, and how their values are written as text.
 
 use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
+
+/// The names of headers, for those who write them and those who read them. What each holds is said at
+/// [`Envelope::visit_headers`](super::Envelope::visit_headers).
+pub(crate) mod name {
+    pub(crate) const CE_SPECVERSION: &str = "ce_specversion";
+    pub(crate) const CE_ID: &str = "ce_id";
+    pub(crate) const CE_TYPE: &str = "ce_type";
+    pub(crate) const CE_SOURCE: &str = "ce_source";
+    pub(crate) const CE_SUBJECT: &str = "ce_subject";
+    pub(crate) const CE_TIME: &str = "ce_time";
+    pub(crate) const CONTENT_TYPE: &str = "content-type";
+    pub(crate) const TRACEPARENT: &str = "traceparent";
+    pub(crate) const VERSION: &str = "feed_version";
+    pub(crate) const OPERATION: &str = "feed_op";
+    pub(crate) const COMMITTED_AT: &str = "feed_committed_at";
+    pub(crate) const UNCHANGED: &str = "feed_unchanged";
+    pub(crate) const POSITION: &str = "feed_position";
+    pub(crate) const FEED: &str = "feed";
+    pub(crate) const EPOCH: &str = "feed_epoch";
+    pub(crate) const TX: &str = "feed_tx";
+    pub(crate) const TX_INDEX: &str = "feed_tx_index";
+    pub(crate) const TX_COUNT: &str = "feed_tx_count";
+    pub(crate) const TX_PART: &str = "feed_tx_part";
+    pub(crate) const WITHHELD: &str = "feed_withheld";
+    pub(crate) const REPLAY: &str = "feed_replay";
+    pub(crate) const SNAPSHOT: &str = "feed_snapshot";
+    pub(crate) const BASELINE: &str = "feed_baseline";
+    /// On the records of a topic of positions: the relay that wrote the record.
+    #[cfg(feature = "kafka")]
+    pub(crate) const RELAY: &str = "feed_relay";
+}
 
 /// Writes values as text and gives them on, each with its name.
 pub(super) struct Headers<'v> {

@@ -2,7 +2,7 @@
 
 mod cloud_event;
 mod flat;
-mod header;
+pub(crate) mod header;
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::row_change::{Operation, RowChange};
 use super::transaction::TransactionPlace;
 use cloud_event::CloudEvent;
 use flat::FlatRow;
-use header::Headers;
+use header::{Headers, name};
 
 /// One record for a publisher.
 ///
@@ -265,23 +265,23 @@ impl Envelope {
             Form::CloudEvent(form) => form.write_attributes(&mut headers, self.withheld.is_none()),
             Form::FlatRow(form) => form.write_attributes(&mut headers),
         }
-        headers.write("feed", self.feed.as_str());
-        headers.show("feed_position", &self.position);
-        headers.show("feed_epoch", &self.epoch);
+        headers.write(name::FEED, self.feed.as_str());
+        headers.show(name::POSITION, &self.position);
+        headers.show(name::EPOCH, &self.epoch);
         if let Some(TransactionPlace { id, index, count, part }) = &self.transaction {
-            headers.show("feed_tx", id);
-            headers.show("feed_tx_index", index);
-            headers.show_some("feed_tx_count", count.as_ref());
-            headers.show_some("feed_tx_part", part.as_ref());
+            headers.show(name::TX, id);
+            headers.show(name::TX_INDEX, index);
+            headers.show_some(name::TX_COUNT, count.as_ref());
+            headers.show_some(name::TX_PART, part.as_ref());
         }
         if let Some(reason) = &self.withheld {
-            headers.write("feed_withheld", reason);
+            headers.write(name::WITHHELD, reason);
         }
         match self.mark {
             Mark::Change => {}
-            Mark::Snapshot => headers.write("feed_snapshot", "true"),
-            Mark::Baseline => headers.write("feed_baseline", "true"),
-            Mark::Replay => headers.write("feed_replay", "true"),
+            Mark::Snapshot => headers.write(name::SNAPSHOT, "true"),
+            Mark::Baseline => headers.write(name::BASELINE, "true"),
+            Mark::Replay => headers.write(name::REPLAY, "true"),
         }
     }
 

@@ -1,11 +1,11 @@
-//! How a publisher to Kafka is set up.
+//! Sets up a publisher to Kafka.
 
 use std::time::Duration;
 
-use super::publisher::{KafkaPublisher, Mode};
+use super::options::{Mode, Options};
+use super::producer;
+use super::publisher::KafkaPublisher;
 use crate::feed::identity::FeedName;
-use crate::kafka::cluster_settings::ClusterSettings;
-use crate::kafka::new_topic::NewTopicPlan;
 use crate::publisher::PublishError;
 
 /// What the publisher's promises rest on: a user's setting of these is refused.
@@ -48,39 +48,41 @@ const RESERVED: [&str; 20] = [
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct KafkaPublisherBuilder {
-    pub(super) settings: ClusterSettings,
-    pub(super) feed: FeedName,
-    pub(super) mode: Mode,
-    pub(super) create_partitions: Option<u32>,
-    pub(super) replication: Option<u16>,
-    pub(super) transaction_timeout: Duration,
-    pub(super) time_limit: Duration,
-    pub(super) metadata_check_interval: Duration,
+    options: Options,
+}
+
+impl KafkaPublisher {
+    /// A publisher that shows all envelopes of a part or none, keeps the position beside them and
+    /// fences older relays of the feed.
+    ///
+    /// `brokers` is `HOST:PORT`, or several of them with commas between. Connects to nobody yet.
+    pub fn transactional(brokers: &str, feed: &FeedName) -> Result<Self, PublishError> {
+        Self::builder(brokers, feed).build()
+    }
+
+    /// A publisher without transactions: less latency, and a change may come twice after a crash.
+    ///
+    /// `brokers` is `HOST:PORT`, or several of them with commas between. Connects to nobody yet.
+    pub fn idempotent(brokers: &str, feed: &FeedName) -> Result<Self, PublishError> {
+        Self::builder(brokers, feed).idempotent().build()
+    }
+
+    /// A transactional publisher with more to choose.
+    pub fn builder(brokers: &str, feed: &FeedName) -> KafkaPublisherBuilder {
+        KafkaPublisherBuilder { options: Options::new(brokers, feed) }
+    }
 }
 
 impl KafkaPublisherBuilder {
-    pub(super) fn new(brokers: &str, feed: &FeedName) -> Self {
-        Self {
-            settings: ClusterSettings::new(brokers, format!("change-feed.{feed}")),
-            feed: feed.clone(),
-            mode: Mode::Transactional,
-            create_partitions: None,
-            replication: None,
-            transaction_timeout: Duration::from_secs(45),
-            time_limit: Duration::from_secs(20),
-            metadata_check_interval: Duration::from_secs(300),
-        }
-    }
-
     /// Publishes idempotently, without transactions: see [`KafkaPublisher`].
     pub fn idempotent(mut self) -> Self {
-        self.mode = Mode::Idempotent;
+        self.options.mode = Mode::Idempotent;
         self
     }
 
     /// Publishes idempotently to a broker that lives no longer than this process.
     pub(crate) fn ephemeral(mut self) -> Self {
-        self.mode = Mode::Ephemeral;
+        self.options.mode = Mode::Ephemeral;
         self
     }
 
@@ -90,7 +92,7 @@ impl KafkaPublisherBuilder {
     /// The number can't be changed later without breaking the order of keys: choose it for the
     /// consumers of years to come. 12 can be shared evenly by 2, 3, 4, 6 and 12 of them.
     pub fn create_topics(mut self, partitions: u32) -> Self {
-        self.create_partitions = Some(partitions);
+        self.options.create_partitions = Some(partitions);
         self
     }
 
@@ -98,7 +100,7 @@ impl KafkaPublisherBuilder {
     /// By default the cluster's (`default.replication.factor`). In production: at least 3, with
     /// `min.insync.replicas` 2.
     pub fn replication_factor(mut self, replicas: u16) -> Self {
-        self.replication = Some(replicas);
+        self.options.replication = Some(replicas);
         self
     }
 
@@ -109,20 +111,20 @@ impl KafkaPublisherBuilder {
     /// ones must do it earlier. It is also how long readers with `read_committed` wait, up to 10 seconds more, when a
     /// relay dies in the middle of a transaction and none follows; the next one ends the wait at once.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
-        self.transaction_timeout = timeout;
+        self.options.transaction_timeout = timeout;
         self
     }
 
     /// After how long `publish` and `resume` give up with a transient error. 20 seconds by default.
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = limit;
+        self.options.time_limit = limit;
         self
     }
 
     /// How often a running feed looks whether its topics have been repartitioned or replaced. 5
     /// minutes by default. (It partitions by the number that it found at its start in any case.)
     pub fn metadata_check_interval(mut self, interval: Duration) -> Self {
-        self.metadata_check_interval = interval;
+        self.options.metadata_check_interval = interval;
         self
     }
 
@@ -131,39 +133,29 @@ impl KafkaPublisherBuilder {
     ///
     /// [property of librdkafka]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
     pub fn set(mut self, property: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.set(property, value);
+        self.options.settings.set(property, value);
         self
     }
 
-    /// Checks the settings. Connects to nobody: that is [`resume`](crate::publisher::Publisher::resume)'s.
+    /// Checks the settings. Connects to nobody: [`resume`](crate::publisher::Publisher::resume) does.
     pub fn build(self) -> Result<KafkaPublisher, PublishError> {
-        if let Some(reserved) = self.settings.reserved(&RESERVED) {
+        let Self { options } = self;
+        if let Some(reserved) = options.settings.reserved(&RESERVED) {
             let what =
                 format!("{reserved:?} can't be set: what the feed promises depends on the publisher's own value");
             return Err(PublishError::fatal(what));
         }
-        let brokers = self.settings.check_brokers();
-        brokers.map_err(|error| PublishError::fatal(format!("the Kafka brokers can't be found: {error}")))?;
-        if self.create_partitions == Some(0) || self.replication == Some(0) {
+        let brokers = options.settings.check_brokers();
+        brokers.map_err(|error| PublishError::fatal(format!("the list of Kafka brokers is wrong: {error}")))?;
+        if options.create_partitions == Some(0) || options.replication == Some(0) {
             return Err(PublishError::fatal("a topic needs at least one partition and one replica"));
         }
-        if self.transaction_timeout < Duration::from_secs(2) {
+        if options.transaction_timeout < Duration::from_secs(2) {
             return Err(PublishError::fatal("the transaction timeout must be at least 2 seconds"));
         }
-        self.settings.check()?;
-        super::producer::check(&self)?;
-        Ok(KafkaPublisher::new(self))
-    }
-
-    /// What a topic that is missing is to be like, if it may be made.
-    pub(super) fn new_topic(&self, is_compacted: bool) -> Option<NewTopicPlan> {
-        let partitions = self.create_partitions?;
-        let plan = if is_compacted { NewTopicPlan::rows } else { NewTopicPlan::events };
-        Some(plan(partitions, self.replication))
-    }
-
-    pub(super) fn position_topic(&self) -> NewTopicPlan {
-        NewTopicPlan::positions(self.replication)
+        options.settings.check()?;
+        producer::check(&options)?;
+        Ok(KafkaPublisher::new(options))
     }
 }
 
@@ -200,20 +192,30 @@ mod tests {
         refused(builder().set("security.protocol", "sasl_plaintext").set("sasl.mechanism", "no-such"));
         refused(builder().create_topics(0));
         refused(builder().transaction_timeout(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn a_list_of_brokers_that_is_none_is_refused_without_its_password() {
-        for brokers in [" ", "kafka://user:my-secret@a:1", "user:my-secret@a:1"] {
-            let builder = KafkaPublisher::builder(brokers, &FeedName::new("orders").expect("a valid name"));
-            let shown = format!("{builder:?} {}", refused(builder.clone()));
-            assert!(shown.contains("HOST:PORT") && !shown.contains("my-secret"), "{shown}");
-        }
+        refused(KafkaPublisher::builder(" ", &FeedName::new("orders").expect("a valid name")));
     }
 
     #[test]
     fn debug_shows_no_password() {
-        let publisher = builder().set("sasl.password", "my-secret").build().expect("valid settings");
-        assert!(!format!("{publisher:?}").contains("my-secret"));
+        let feed = FeedName::new("orders").expect("a valid name");
+        let with_url = KafkaPublisher::builder("me:my-secret@127.0.0.1:1", &feed);
+        let words = format!("{with_url:?} {}", refused(with_url.clone()));
+        let builder = builder().set("sasl.password", "my-secret");
+        let words = format!("{words} {builder:?} {:?}", builder.clone().build().expect("valid settings"));
+        assert!(words.contains("127.0.0.1:1") && !words.contains("my-secret"), "{words}");
+    }
+
+    #[cfg(not(feature = "kafka-ssl"))]
+    #[test]
+    fn tls_that_this_build_lacks_is_named_by_its_feature() {
+        let settings =
+            [("security.protocol", "ssl"), ("security.protocol", "sasl_ssl"), ("ssl.ca.location", "/etc/ssl/ca.pem")];
+        for (name, value) in settings {
+            let words = refused(builder().set(name, value));
+            assert!(words.contains("kafka-ssl") && words.contains(name), "{words}");
+        }
+        let scram = builder().set("security.protocol", "sasl_plaintext").set("sasl.mechanism", "SCRAM-SHA-512");
+        let words = refused(scram.set("sasl.username", "me").set("sasl.password", "my-secret"));
+        assert!(words.contains("kafka-ssl"), "{words}");
     }
 }

@@ -7,7 +7,7 @@ use rdkafka::producer::{Producer as _, PurgeConfig};
 use tokio::task::JoinHandle;
 
 use super::producer::Producer;
-use crate::kafka::watchdog::retire;
+use crate::kafka::deadline::retire;
 
 /// How long an abandoned transaction may take to abort. The next start aborts it in any case.
 const ABORT_LIMIT: Duration = Duration::from_secs(3);

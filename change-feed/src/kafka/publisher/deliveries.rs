@@ -10,7 +10,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::sync::Notify;
 
 use crate::kafka::client_log::ClientLog;
-use crate::kafka::failure::{Failure, Verdict};
+use crate::kafka::error_table::{Reaction, classify};
+use crate::kafka::failure::Failure;
 
 /// The tag of a position record; the envelopes' tags count from 0.
 pub(super) const POSITION_TAG: usize = usize::MAX;
@@ -86,7 +87,7 @@ impl Deliveries {
 
     fn record(&self, tag: usize, code: RDKafkaErrorCode) {
         let mut failures = self.lock();
-        if Failure::of("deliver a record", code, code).verdict() == Verdict::Refused {
+        if classify(code) == Reaction::RejectRecord {
             failures.refused.get_or_insert((tag, code));
             failures.refused_count += 1;
         } else if failures.cause.is_none_or(is_consequence) {

@@ -8,7 +8,7 @@
 //! error   the producer is never used again; the next `resume` makes another
 //! ```
 //!
-//! A `Session` is one producer from its start to its first error. `publish` takes the
+//! A `ProducerSession` is one producer from its start to its first error. `publish` takes the
 //! session out of the publisher and puts it back only after success: an error or a dropped future leaves
 //! none, and `resume` must make another (the contract of [`Publisher`](crate::publisher::Publisher)). So no producer
 //! outlives an abort, or a commit whose answer had to be asked for twice: librdkafka speaks the
@@ -18,13 +18,14 @@
 pub(crate) mod builder;
 pub(crate) mod closing;
 pub(crate) mod deliveries;
+pub(crate) mod options;
 pub(crate) mod positions;
 pub(crate) mod preflight;
 pub(crate) mod producer;
+pub(crate) mod producer_session;
 pub(crate) mod publisher;
 pub(crate) mod record;
 pub(crate) mod route;
-pub(crate) mod session;
 pub(crate) mod start;
 
 pub use builder::KafkaPublisherBuilder;

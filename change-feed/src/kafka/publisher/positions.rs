@@ -17,17 +17,16 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::feed::envelope::header::name;
 use crate::feed::identity::FeedName;
 use crate::kafka::client_log::ClientLog;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::cluster_settings::{ClusterSettings, Isolation};
+use crate::kafka::deadline::{Deadline, retire, within};
 use crate::kafka::failure::Failure;
-use crate::kafka::watchdog::{Deadline, retire, within};
 
 /// The only partition.
 pub(super) const PARTITION: i32 = 0;
-/// The header that names the relay.
-pub(super) const RELAY_HEADER: &str = "feed_relay";
 
 /// What a failure was about.
 const DOING: &str = "read the feed's position";
@@ -208,7 +207,7 @@ impl PositionTopic {
             return None;
         }
         let mut headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let relay = headers.find(|header| header.key == RELAY_HEADER).and_then(|header| header.value);
+        let relay = headers.find(|header| header.key == name::RELAY).and_then(|header| header.value);
         Some(Kept {
             offset: message.offset(),
             value: message.payload().map(<[u8]>::to_vec),

@@ -1,10 +1,11 @@
-//! A look at the cluster before anything is made for a feed.
+//! Checks the cluster before anything is made for a feed.
 
 use std::sync::Arc;
 
-use super::publisher::{KafkaPublisher, Mode};
+use super::options::Mode;
+use super::publisher::KafkaPublisher;
 use crate::kafka::cluster::Cluster;
-use crate::kafka::watchdog::Deadline;
+use crate::kafka::deadline::Deadline;
 use crate::publisher::PublishError;
 
 impl KafkaPublisher {

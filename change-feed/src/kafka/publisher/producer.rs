@@ -6,13 +6,11 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
-use super::builder::KafkaPublisherBuilder;
 use super::deliveries::Deliveries;
-use super::publisher::Mode;
+use super::options::{Mode, Options};
+use crate::kafka::deadline::{Deadline, retire};
 use crate::kafka::failure::Failure;
-use crate::kafka::produce::Record;
-use crate::kafka::produce::produce;
-use crate::kafka::watchdog::{Deadline, retire};
+use crate::kafka::outgoing_record::{OutgoingRecord, produce};
 
 /// A larger batch makes nothing faster that was measured, and its records are refused together.
 const BATCH_MAX_BYTES: usize = 128 * 1024;
@@ -45,24 +43,20 @@ pub(super) struct Batching {
 }
 
 /// A producer that has asked nobody for anything yet. `role` is its name in the log.
-pub(super) fn create(
-    options: &KafkaPublisherBuilder,
-    batching: Batching,
-    role: &'static str,
-) -> Result<Producer, KafkaError> {
+pub(super) fn create(options: &Options, batching: Batching, role: &'static str) -> Result<Producer, KafkaError> {
     let config = options.settings.producer(&defaults(options, batching));
     Producer::from_config_and_context(&config, Deliveries::new(role))
 }
 
 /// Checks that librdkafka takes the settings of a producer. Connects to nobody.
-pub(super) fn check(options: &KafkaPublisherBuilder) -> Result<(), Failure> {
+pub(super) fn check(options: &Options) -> Result<(), Failure> {
     let batching = Batching { topic_max_bytes: None, one_by_one: false };
     // Only a client that is made compares the settings with each other.
     let producer = create(options, batching, "check");
     producer.map(retire).map_err(|error| Failure::new("set up the Kafka producer", &error))
 }
 
-fn defaults(options: &KafkaPublisherBuilder, batching: Batching) -> Vec<(&'static str, String)> {
+fn defaults(options: &Options, batching: Batching) -> Vec<(&'static str, String)> {
     let batch_bytes = batching.topic_max_bytes.map_or(BATCH_MAX_BYTES, |limit| limit.min(BATCH_MAX_BYTES));
     let mut defaults = vec![
         ("acks", "all".to_owned()),
@@ -100,7 +94,11 @@ fn defaults(options: &KafkaPublisherBuilder, batching: Batching) -> Vec<(&'stati
 }
 
 /// Gives a record to librdkafka, and waits while its queue is full.
-pub(super) async fn enqueue(producer: &Producer, record: Record<'_>, deadline: Deadline) -> Result<(), Failure> {
+pub(super) async fn enqueue(
+    producer: &Producer,
+    record: OutgoingRecord<'_>,
+    deadline: Deadline,
+) -> Result<(), Failure> {
     let mut record = record;
     loop {
         let Err((code, refused)) = produce(producer.client(), record) else {
@@ -129,12 +127,13 @@ mod tests {
     fn what_is_chosen_under_another_name_has_no_default() {
         let feed = FeedName::new("orders").expect("a name");
         let batching = Batching { topic_max_bytes: None, one_by_one: false };
-        let compression = |options: &KafkaPublisherBuilder| {
+        let compression = |options: &Options| {
             let defaults = defaults(options, batching);
             defaults.into_iter().find_map(|(name, value)| (name == "compression.type").then_some(value))
         };
-        let options = KafkaPublisherBuilder::new("localhost:9092", &feed);
+        let mut options = Options::new("localhost:9092", &feed);
         assert_eq!(compression(&options).as_deref(), Some(COMPRESSION));
-        assert_eq!(compression(&options.set("compression.codec", "none")), None);
+        options.settings.set("compression.codec", "none");
+        assert_eq!(compression(&options), None);
     }
 }

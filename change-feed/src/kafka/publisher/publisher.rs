@@ -1,4 +1,4 @@
-//! The publisher for Kafka.
+//! Publishes to Kafka.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::builder::KafkaPublisherBuilder;
 use super::closing::Closing;
+use super::options::Options;
 use super::positions::{PositionTopic, Undecided};
-use super::session::Session;
-use crate::feed::identity::FeedName;
+use super::producer_session::ProducerSession;
 use crate::feed::part::Part;
 use crate::kafka::cluster::Cluster;
-use crate::kafka::watchdog::Deadline;
+use crate::kafka::deadline::Deadline;
 use crate::publisher::{PublishError, Publisher};
 use crate::publisher::{Resume, Resumed};
 
@@ -40,7 +39,7 @@ use crate::publisher::{Resume, Resumed};
 ///   precedes it may be). Records travel compressed with LZ4 and are measured as they were before; set
 ///   `compression.type` to choose otherwise, and the broker judges what may fit compressed.
 /// - A database transaction must be published within the
-///   [transaction timeout](KafkaPublisherBuilder::transaction_timeout).
+///   [transaction timeout](crate::kafka::KafkaPublisherBuilder::transaction_timeout).
 /// - The events of one transaction appear to `read_committed` readers partition by partition.
 /// - Kafka 4.3.0 and 4.3.1 can forget a transaction that they have committed: where every replica of a
 ///   partition is down in the moment of the commit (a cluster of one broker that restarts), the coordinator
@@ -63,7 +62,7 @@ use crate::publisher::{Resume, Resumed};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct KafkaPublisher {
-    pub(super) options: KafkaPublisherBuilder,
+    pub(super) options: Options,
     pub(super) positions: PositionTopic,
     /// What tells this relay's records in the position topic from another's.
     pub(super) relay: String,
@@ -71,52 +70,13 @@ pub struct KafkaPublisher {
     pub(super) has_claimed: AtomicBool,
     /// Whether the next session sends one record to a batch, to find the one that is refused.
     pub(super) one_by_one: Arc<AtomicBool>,
-    pub(super) session: Mutex<Option<Session>>,
+    pub(super) session: Mutex<Option<ProducerSession>>,
     /// The end of the last session's producer.
     pub(super) closing: Arc<Closing>,
 }
 
-/// How records are published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Transactional,
-    Idempotent,
-    /// Idempotent, to a broker that lives no longer than this process.
-    Ephemeral,
-}
-
-impl Mode {
-    /// As the feed's identity names it: a feed doesn't change its mode in silence.
-    pub(super) fn kind(self) -> &'static str {
-        match self {
-            Self::Transactional => "kafka-transactional",
-            Self::Idempotent | Self::Ephemeral => "kafka-idempotent",
-        }
-    }
-}
-
 impl KafkaPublisher {
-    /// A publisher that shows all envelopes of a part or none, keeps the position beside them and
-    /// fences older relays of the feed.
-    ///
-    /// `brokers` is `HOST:PORT`, or several of them with commas between. Connects to nobody yet.
-    pub fn transactional(brokers: &str, feed: &FeedName) -> Result<Self, PublishError> {
-        Self::builder(brokers, feed).build()
-    }
-
-    /// A publisher without transactions: less latency, and a change may come twice after a crash.
-    ///
-    /// `brokers` is `HOST:PORT`, or several of them with commas between. Connects to nobody yet.
-    pub fn idempotent(brokers: &str, feed: &FeedName) -> Result<Self, PublishError> {
-        Self::builder(brokers, feed).idempotent().build()
-    }
-
-    /// A transactional publisher with more to choose.
-    pub fn builder(brokers: &str, feed: &FeedName) -> KafkaPublisherBuilder {
-        KafkaPublisherBuilder::new(brokers, feed)
-    }
-
-    pub(super) fn new(options: KafkaPublisherBuilder) -> Self {
+    pub(super) fn new(options: Options) -> Self {
         Self {
             positions: PositionTopic::of(&options.feed),
             options,
@@ -128,12 +88,12 @@ impl KafkaPublisher {
         }
     }
 
-    pub(super) fn take_session(&self) -> Option<Session> {
+    pub(super) fn take_session(&self) -> Option<ProducerSession> {
         // An option is whole at any time: a panic elsewhere can't have left half of it.
         self.session.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    pub(super) fn put_session(&self, session: Session) {
+    pub(super) fn put_session(&self, session: ProducerSession) {
         let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(session);
     }
@@ -149,7 +109,7 @@ impl KafkaPublisher {
     /// Kafka says "fenced" in two cases: another relay took over, or the coordinator gave up
     /// a transaction that was open for too long (a frozen process, a stalled disk). Only the first
     /// is the end of this relay.
-    async fn judge_fencing(&self) -> PublishError {
+    async fn classify_fencing(&self) -> PublishError {
         let deadline = Deadline::after(self.options.time_limit);
         match self.is_claimed_by_another(deadline).await {
             Ok(true) => PublishError::Fenced,
@@ -176,7 +136,7 @@ impl Publisher for KafkaPublisher {
             }
             Err(PublishError::Fenced) => {
                 drop(session);
-                Err(self.judge_fencing().await)
+                Err(self.classify_fencing().await)
             }
             Err(error) => Err(error),
         }
@@ -192,7 +152,7 @@ impl Publisher for KafkaPublisher {
                 Ok(resumed)
             }
             Err(PublishError::Fenced) if self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected() => {
-                Err(self.judge_fencing().await)
+                Err(self.classify_fencing().await)
             }
             // It is this relay's turn: whoever has the feed is the older one, and is fenced next time.
             Err(PublishError::Fenced) => {

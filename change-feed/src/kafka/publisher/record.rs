@@ -1,7 +1,7 @@
 //! The Kafka record of an envelope, and how large it is.
 
 use crate::feed::envelope::Envelope;
-use crate::kafka::produce::RecordHeaders;
+use crate::kafka::outgoing_record::RecordHeaders;
 
 /// The number of headers that an envelope has at most.
 const HEADERS_MAX: usize = 17;

@@ -1,20 +1,22 @@
-//! How a publisher takes the feed over.
+//! Takes the feed over.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::options::Mode;
 use super::positions::{Kept, Undecided};
 use super::producer::Batching;
-use super::publisher::{KafkaPublisher, Mode};
+use super::producer_session::{ProducerSession, Transactions};
+use super::publisher::KafkaPublisher;
 use super::route::{Limits, Route};
-use super::session::{Session, Transactions};
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{PublisherIdentity, Topic};
 use crate::feed::mismatch::Mismatch;
 use crate::kafka::cluster::{Cluster, TopicLimits};
-use crate::kafka::watchdog::Deadline;
+use crate::kafka::deadline::Deadline;
+use crate::kafka::topic_name::check_topic_name;
 use crate::publisher::PublishError;
 use crate::publisher::{KeptPosition, Resume, Resumed};
 
@@ -22,18 +24,23 @@ use crate::publisher::{KeptPosition, Resume, Resumed};
 const MESSAGE_MAX_BYTES: usize = 1_000_000;
 
 impl KafkaPublisher {
-    /// The order matters: look, fence, then read the position, then write anything.
+    /// The order matters: check everything, make the topics, fence, read the position, and only then write anything.
     pub(super) async fn start(
         &self,
         request: &Resume<'_>,
         deadline: Deadline,
-    ) -> Result<(Session, Resumed), PublishError> {
+    ) -> Result<(ProducerSession, Resumed), PublishError> {
+        let names: Vec<String> = request.topics().iter().map(|topic| topic.to_string()).collect();
+        for name in &names {
+            check_topic_name(name).map_err(|error| PublishError::fatal(error.to_string()))?;
+        }
         let mut cluster = Cluster::connect(&self.options.settings, deadline).await?;
         if self.options.mode == Mode::Ephemeral {
             cluster.leave_out_topic_ids();
+        } else {
+            self.check_missing_topics(&cluster, request, &names, deadline).await?;
         }
-        let names: Vec<String> = request.topics().iter().map(|topic| topic.to_string()).collect();
-        let seen = self.look(&cluster, request, deadline).await?;
+        let seen = self.known_checkpoints(&cluster, request, deadline).await?;
         let found = self.existing_topics(&cluster, request, &names, &seen, deadline).await?;
         let limits = match self.options.mode {
             Mode::Ephemeral => BTreeMap::new(),
@@ -60,9 +67,43 @@ impl KafkaPublisher {
         Ok((session, Resumed::new(identity, position)))
     }
 
-    /// Compares what is kept with the request before anything is touched, and gives every checkpoint
-    /// of the feed that is known. Makes the position's topic if there is none.
-    async fn look(
+    /// Checks that every missing topic may be made, before any is: a start that fails leaves nothing behind.
+    async fn check_missing_topics(
+        &self,
+        cluster: &Cluster,
+        request: &Resume<'_>,
+        names: &[String],
+        deadline: Deadline,
+    ) -> Result<(), PublishError> {
+        let written = self.written_topics(names);
+        let mut found = cluster.topics(&written, deadline).await?;
+        if self.options.create_partitions.is_none() && names.iter().any(|name| !found.contains_key(name)) {
+            found.extend(cluster.settled_topics(names, deadline).await?);
+        }
+        let has_positions = found.contains_key(&self.positions.name);
+        let mut new_topics = Vec::new();
+        for name in written.into_iter().filter(|name| !found.contains_key(name)) {
+            let is_published = |name: &str| {
+                request.checkpoint().is_some_and(|known| known.identity.publisher.topics.contains_key(name))
+            };
+            if name == self.positions.name {
+                new_topics.push((name, self.options.position_topic()));
+            } else if let Some(plan) = self.options.new_topic(request.is_compacted(&name)) {
+                new_topics.push((name, plan));
+            } else if !has_positions && !is_published(&name) {
+                // Where there are positions, they say whether it was published.
+                return Err(missing_topic(&name));
+            }
+        }
+        for (name, plan) in &new_topics {
+            cluster.check_new(name, plan, deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares the stored checkpoint with the request before anything is touched, and gives every known checkpoint of
+    /// the feed. Makes the position's topic if there is none.
+    async fn known_checkpoints(
         &self,
         cluster: &Cluster,
         request: &Resume<'_>,
@@ -98,7 +139,7 @@ impl KafkaPublisher {
     /// Fences every other relay, reads the position and writes it again as this relay's.
     async fn take_over(
         &self,
-        session: &mut Session,
+        session: &mut ProducerSession,
         cluster: &Cluster,
         request: &Resume<'_>,
         deadline: Deadline,
@@ -146,12 +187,12 @@ impl KafkaPublisher {
         }
     }
 
-    fn create_session(&self, limits: &BTreeMap<String, TopicLimits>) -> Result<Session, PublishError> {
+    fn create_session(&self, limits: &BTreeMap<String, TopicLimits>) -> Result<ProducerSession, PublishError> {
         let batching = Batching {
             topic_max_bytes: limits.values().filter_map(|limits| limits.max_message_bytes).min(),
             one_by_one: self.one_by_one.load(Ordering::Acquire),
         };
-        Ok(Session::create(&self.options, batching, Arc::clone(&self.one_by_one), Arc::clone(&self.closing))?)
+        Ok(ProducerSession::create(&self.options, batching, Arc::clone(&self.one_by_one), Arc::clone(&self.closing))?)
     }
 
     /// The topics, made where they are missing and the publisher was told to.

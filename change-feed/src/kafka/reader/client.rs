@@ -1,4 +1,4 @@
-//! librdkafka's consumer of one topic, and its successor.
+//! librdkafka's consumer of one topic.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::task::JoinHandle;
 use super::error::ReaderError;
 use crate::kafka::client_log::ClientLog;
 use crate::kafka::cluster_settings::{ClusterSettings, Isolation};
+use crate::kafka::deadline::retire;
 use crate::kafka::failure::Failure;
-use crate::kafka::watchdog::retire;
 
 type Consumer = StreamConsumer<ClientLog>;
 
-/// How long a client may take to answer that it lives.
-const LIFE_SIGN_LIMIT: Duration = Duration::from_secs(5);
+/// How long a client that lives may take to answer.
+const LIVENESS_LIMIT: Duration = Duration::from_secs(5);
 
 /// A client that reads one topic.
 pub(super) struct Client {
@@ -44,7 +44,7 @@ impl Client {
         Ok(Self { settings, topic, consumer })
     }
 
-    /// Another client in the place of this one, which reads from these offsets.
+    /// Puts another client in the place of this one, which reads from these offsets.
     pub(super) fn replace(&mut self, next: impl IntoIterator<Item = (u32, u64)>) -> Result<(), ReaderError> {
         let successor = Self::new(self.settings.clone(), Arc::clone(&self.topic))?;
         successor.assign(next)?;
@@ -69,7 +69,7 @@ impl Client {
         assigned.map_err(|error| ReaderError::settings(Failure::new("read from the offsets", &error)))
     }
 
-    /// Ceases to read a partition and says nothing of it, as librdkafka has done by itself.
+    /// Ceases to read a partition without a report, as librdkafka has done by itself.
     #[cfg(test)]
     pub(super) fn lose(&self, partition: i32) {
         let mut list = TopicPartitionList::new();
@@ -82,24 +82,30 @@ impl Client {
         self.consumer.recv().await
     }
 
-    /// Begins to ask for the topic's metadata, and whether there was any answer.
-    pub(super) fn ask_whether_it_lives(&self) -> JoinHandle<bool> {
+    /// Notes that the broker has answered: the errors before that have passed.
+    pub(super) fn note_answer(&self) {
+        self.consumer.context().note_answer();
+    }
+
+    /// Begins a query for the topic's metadata. The result is whether there was any answer.
+    pub(super) fn check_liveness(&self) -> JoinHandle<bool> {
         let (consumer, topic) = (Arc::clone(&self.consumer), Arc::clone(&self.topic));
-        tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(&topic), LIFE_SIGN_LIMIT).is_ok())
+        tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(&topic), LIVENESS_LIMIT).is_ok())
     }
 
-    /// Where each partition begins and ends. Each of the questions may take so long.
-    pub(super) async fn watermarks(&self, limit: Duration) -> Result<BTreeMap<u32, Watermarks>, ReaderError> {
+    /// Where each partition begins and ends. `limit` is that of each query.
+    pub(super) async fn watermarks(&self, limit: Duration) -> Result<BTreeMap<u32, Watermarks>, Failure> {
+        let stopped = |error| Failure::of("query the ends of the partitions", RDKafkaErrorCode::Fail, error);
         // The task neither panics nor is it aborted, unless the runtime goes down with it.
-        self.ask_watermarks(limit).await.unwrap_or_else(|error| Err(ReaderError::Unavailable(Box::new(error))))
+        self.query_watermarks(limit).await.unwrap_or_else(|error| Err(stopped(error)))
     }
 
-    /// Begins to ask where each partition begins and ends.
-    pub(super) fn ask_watermarks(&self, limit: Duration) -> JoinHandle<Result<BTreeMap<u32, Watermarks>, ReaderError>> {
+    /// Begins to query where each partition begins and ends.
+    pub(super) fn query_watermarks(&self, limit: Duration) -> JoinHandle<Result<BTreeMap<u32, Watermarks>, Failure>> {
         let (consumer, topic) = (Arc::clone(&self.consumer), Arc::clone(&self.topic));
         tokio::task::spawn_blocking(move || {
-            let found = ask_watermarks(&consumer, &topic, limit);
-            found.map_err(|failure| ReaderError::unanswered(&topic, failure.explained_by(consumer.context())))
+            let found = query_watermarks(&consumer, &topic, limit);
+            found.map_err(|failure| failure.explained_by(consumer.context()))
         })
     }
 }
@@ -117,8 +123,8 @@ fn consumer(settings: &ClusterSettings) -> Result<Arc<Consumer>, ReaderError> {
     consumer.map(Arc::new).map_err(refused)
 }
 
-fn ask_watermarks(consumer: &Consumer, topic: &str, limit: Duration) -> Result<BTreeMap<u32, Watermarks>, Failure> {
-    let doing = || format!("ask where the topic {topic:?} ends");
+fn query_watermarks(consumer: &Consumer, topic: &str, limit: Duration) -> Result<BTreeMap<u32, Watermarks>, Failure> {
+    let doing = || format!("query where the topic {topic:?} ends");
     let metadata = consumer.fetch_metadata(Some(topic), limit).map_err(|error| Failure::new(doing(), &error))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
@@ -127,10 +133,10 @@ fn ask_watermarks(consumer: &Consumer, topic: &str, limit: Duration) -> Result<B
         Some((Some(code), _)) => return Err(Failure::of(doing(), code, code)),
         Some((None, partitions)) => partitions,
     };
-    let ask = |id: i32| {
+    let query = |id: i32| {
         let answer = consumer.fetch_watermarks(topic, id, limit);
         let (low, end) = answer.map_err(|error| Failure::new(doing(), &error))?;
         Ok((id.unsigned_abs(), Watermarks { low: low.unsigned_abs(), end: end.unsigned_abs() }))
     };
-    partitions.iter().map(|partition| ask(partition.id())).collect()
+    partitions.iter().map(|partition| query(partition.id())).collect()
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::consumer::record::RecordError;
-use crate::kafka::failure::{Failure, Verdict};
+use crate::kafka::error_table::{Reaction, classify};
+use crate::kafka::failure::Failure;
 
 /// Why a reader can't go on, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +19,8 @@ pub enum ReaderError {
     /// Pass it over or stop: the next call goes on after it.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// Start anew: the records at the offset that should come next are gone, or never were.
-    #[error("the records of {topic:?} from where this reader stood are gone")]
+    /// Start anew: the records at the next offset are gone, or never were.
+    #[error("the records of the topic {topic:?} at the next offset of this reader are gone")]
     Gone {
         /// The topic.
         topic: Arc<str>,
@@ -29,6 +30,28 @@ pub enum ReaderError {
     /// Create it, or correct the name.
     #[error("there is no topic {0:?}")]
     NoTopic(Arc<str>),
+    /// Read other partitions: the topic has no such partition. It may have been made anew with fewer of them.
+    #[error("topic {topic:?} has no partition {partition}: it has {found} partitions")]
+    NoPartition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition that was asked for.
+        partition: u32,
+        /// The number of partitions.
+        found: usize,
+    },
+    /// The events of a partition must be taken in the order in which they were given. An event of a partition that was
+    /// revoked can't be taken either: its effect may be another reader's by now.
+    #[error("the event at {partition}/{offset} is not the next one of its partition to be taken")]
+    NotNext {
+        /// The partition.
+        partition: u32,
+        /// The offset of the event.
+        offset: u64,
+    },
+    /// Again: the progress of the consumer can't be read.
+    #[error("the progress of the consumer can't be read")]
+    Progress(#[source] Box<dyn Error + Send + Sync>),
     /// Open a new reader: the topic has another number of partitions than when this one was opened.
     #[error("topic {topic:?} has {found} partitions, and had {opened} when the reader was opened")]
     Repartitioned {
@@ -54,9 +77,11 @@ pub enum ReaderError {
 pub(super) enum Fate {
     /// The client tries again by itself.
     Passing,
+    /// The credentials were refused. The client tries again by itself, and a refreshed token or password may help.
+    Refused(&'static str),
     /// The records at the next offset are not there.
     Gone,
-    /// The topic is not there, or the broker has not heard of it yet.
+    /// The topic is not there, or the broker does not know it yet.
     NoTopic,
     /// Somebody must change the set-up first.
     Fatal(&'static str),
@@ -77,28 +102,41 @@ impl Fate {
             Code::TopicAuthorizationFailed => Self::Fatal("grant the reader's user DESCRIBE and READ on it"),
             // It joins no group and needs no right on one.
             Code::GroupAuthorizationFailed => Self::Passing,
-            Code::Fatal => Self::Fatal("open another reader; the log says what its client met with"),
-            code => match Failure::of("read", code, code).verdict() {
-                Verdict::Fatal(remedy) => Self::Fatal(remedy),
-                Verdict::Transient | Verdict::Refused | Verdict::Fenced => Self::Passing,
+            Code::Fatal => Self::Fatal("open another reader; the log shows the error of its client"),
+            code => match classify(code) {
+                Reaction::Stop(remedy) => Self::Fatal(remedy),
+                Reaction::Refused(remedy) => Self::Refused(remedy),
+                Reaction::Retry | Reaction::RetryUntil(_) | Reaction::RejectRecord | Reaction::Fenced => Self::Passing,
             },
         }
     }
 }
 
 impl ReaderError {
-    /// Of a question that was not answered well.
-    pub(super) fn unanswered(topic: &Arc<str>, failure: Failure) -> Self {
+    /// The error of a query that failed, for a reader that is being opened.
+    pub(super) fn of_new_reader(topic: &Arc<str>, failure: Failure) -> Self {
         match Fate::of_code(failure.code()) {
             Fate::Passing | Fate::Gone => Self::Unavailable(Box::new(failure)),
             Fate::NoTopic => Self::NoTopic(Arc::clone(topic)),
-            Fate::Fatal(remedy) => Self::Fatal { remedy, source: Box::new(failure) },
+            Fate::Refused(remedy) | Fate::Fatal(remedy) => Self::Fatal { remedy, source: Box::new(failure) },
         }
     }
 
-    /// Of settings that no client can be made with.
+    /// The error of a query that failed, for a reader that has read before: refused credentials may pass.
+    pub(super) fn of_working_reader(topic: &Arc<str>, failure: Failure) -> Self {
+        match Fate::of_code(failure.code()) {
+            Fate::Refused(_) => Self::Unavailable(Box::new(failure)),
+            _ => Self::of_new_reader(topic, failure),
+        }
+    }
+
+    /// The error of settings that no client can be made with.
     pub(super) fn settings(failure: Failure) -> Self {
-        Self::Fatal { remedy: "correct the setting", source: Box::new(failure) }
+        let remedy = match failure.reaction() {
+            Reaction::Stop(remedy) => remedy,
+            _ => "correct the setting",
+        };
+        Self::Fatal { remedy, source: Box::new(failure) }
     }
 }
 
@@ -116,7 +154,10 @@ mod tests {
         }
         assert_eq!(fate(Code::OffsetOutOfRange), Fate::Gone);
         assert_eq!(fate(Code::UnknownTopicOrPartition), Fate::NoTopic);
-        for code in [Code::Authentication, Code::SSL, Code::TopicAuthorizationFailed, Code::InvalidArgument] {
+        for code in [Code::Authentication, Code::SSL] {
+            assert!(matches!(fate(code), Fate::Refused(_)), "{code:?}");
+        }
+        for code in [Code::TopicAuthorizationFailed, Code::InvalidArgument] {
             assert!(matches!(fate(code), Fate::Fatal(_)), "{code:?}");
         }
         let fatal = KafkaError::MessageConsumptionFatal(Code::Fail);
@@ -125,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_to_do_and_keeps_its_source() {
-        let failure = Failure::of("ask", RDKafkaErrorCode::TopicAuthorizationFailed, "said the broker");
-        let error = ReaderError::unanswered(&Arc::from("t"), failure);
+        let failure = Failure::of("query", RDKafkaErrorCode::TopicAuthorizationFailed, "said the broker");
+        let error = ReaderError::of_new_reader(&Arc::from("t"), failure);
         assert!(error.to_string().contains("grant the reader's user"), "{error}");
         assert!(error.source().is_some_and(|source| source.to_string().contains("said the broker")));
     }

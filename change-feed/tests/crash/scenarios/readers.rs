@@ -119,7 +119,7 @@ impl Drop for Reading {
 async fn read(habit: Habit, mut reader: KafkaReader, seen: Arc<Mutex<Seen>>) -> ReaderError {
     loop {
         let received = match habit {
-            Habit::Follows => reader.next().await.map(|received| vec![received]),
+            Habit::Follows => reader.take_next().await.map(|received| vec![received]),
             Habit::MarksTheEnd => match reader.mark_end().await {
                 Ok(()) => reader.read_to_end().await,
                 Err(error) => Err(error),

@@ -24,7 +24,7 @@ unsafe impl Send for RecordHeaders {}
 
 /// A record, and the tag that its delivery report bears.
 #[derive(Debug)]
-pub(crate) struct Record<'r> {
+pub(crate) struct OutgoingRecord<'r> {
     pub(crate) topic: &'r CStr,
     pub(crate) partition: i32,
     pub(crate) key: &'r [u8],
@@ -73,9 +73,9 @@ impl Drop for RecordHeaders {
 /// The producer's delivery reports must bear tags: numbers.
 pub(crate) fn produce<'r, C: ProducerContext<DeliveryOpaque = usize>>(
     client: &Client<C>,
-    record: Record<'r>,
-) -> Result<(), (RDKafkaErrorCode, Record<'r>)> {
-    let Record { topic, partition, key, value, headers, tag } = record;
+    record: OutgoingRecord<'r>,
+) -> Result<(), (RDKafkaErrorCode, OutgoingRecord<'r>)> {
+    let OutgoingRecord { topic, partition, key, value, headers, tag } = record;
     let (value_start, value_len) = value.map_or((ptr::null_mut(), 0), |value| (value.as_ptr().cast_mut(), value.len()));
     let headers = headers.give();
     // SAFETY: the client owns the handle and outlives the call, and each argument has the type that stands before it.
@@ -107,5 +107,5 @@ pub(crate) fn produce<'r, C: ProducerContext<DeliveryOpaque = usize>>(
         return Ok(());
     }
     let headers = RecordHeaders { headers: NonNull::new(headers).expect("it was there before the call") };
-    Err((RDKafkaErrorCode::from(answer), Record { topic, partition, key, value, headers, tag }))
+    Err((RDKafkaErrorCode::from(answer), OutgoingRecord { topic, partition, key, value, headers, tag }))
 }

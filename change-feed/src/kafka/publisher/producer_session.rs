@@ -10,26 +10,27 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 
-use super::builder::KafkaPublisherBuilder;
 use super::closing::Closing;
 use super::deliveries::{POSITION_TAG, Undelivered};
+use super::options::{Mode, Options};
 use super::positions;
 use super::positions::PositionTopic;
 use super::producer;
 use super::producer::{Batching, Producer};
-use super::publisher::Mode;
 use super::record;
 use super::route;
 use super::route::Route;
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::envelope::Envelope;
+use crate::feed::envelope::header::name;
 use crate::feed::part::{End, Part};
 use crate::kafka::cluster::describe_topics;
-use crate::kafka::failure::{Failure, Verdict};
+use crate::kafka::deadline::{Deadline, within};
+use crate::kafka::error_table::{Reaction, classify};
+use crate::kafka::failure::Failure;
 use crate::kafka::murmur2::partition_of;
 use crate::kafka::native::{Commit, commit_transaction, flush};
-use crate::kafka::produce::{Record, RecordHeaders};
-use crate::kafka::watchdog::{Deadline, within};
+use crate::kafka::outgoing_record::{OutgoingRecord, RecordHeaders};
 use crate::publisher::PublishError;
 use crate::publisher::Rejection;
 
@@ -39,7 +40,7 @@ const RECORDS_PER_TURN: usize = 256;
 const REPORTS_LIMIT: Duration = Duration::from_millis(500);
 
 /// A producer and what it knows of where it publishes.
-pub(super) struct Session {
+pub(super) struct ProducerSession {
     /// Present until it is dropped.
     producer: Option<Arc<Producer>>,
     routes: HashMap<String, Route>,
@@ -67,10 +68,10 @@ pub(super) struct Transactions {
     pub(super) position: Option<Vec<u8>>,
 }
 
-impl Session {
+impl ProducerSession {
     /// A producer that has asked nobody for anything yet.
     pub(super) fn create(
-        options: &KafkaPublisherBuilder,
+        options: &Options,
         batching: Batching,
         one_by_one_next: Arc<AtomicBool>,
         closing: Arc<Closing>,
@@ -103,8 +104,10 @@ impl Session {
             answer.map_err(|error| Failure::new("fence older relays", &error).explained_by(producer.context().log()))
         });
         answer.await??;
+        let producer = self.producer()?;
+        producer.context().log().note_answer();
         // What happened on the way to the coordinator concerns no transaction of this producer.
-        self.producer()?.context().log().forget_disturbance();
+        producer.context().log().forget_disturbance();
         Ok(())
     }
 
@@ -124,7 +127,7 @@ impl Session {
     /// Publishes a part. After an error the session must be dropped.
     pub(super) async fn publish(&mut self, part: &Part<'_>, deadline: Deadline) -> Result<(), PublishError> {
         let first_tag = self.next_tag;
-        let answer = self.publish_unjudged(part, deadline).await;
+        let answer = self.send_and_end(part, deadline).await;
         let Err(error) = answer else { return Ok(()) };
         if !matches!(error, PublishError::Transient(_)) {
             return Err(error);
@@ -133,7 +136,7 @@ impl Session {
         Err(self.undelivered(first_tag).await.unwrap_or(error))
     }
 
-    async fn publish_unjudged(&mut self, part: &Part<'_>, deadline: Deadline) -> Result<(), PublishError> {
+    async fn send_and_end(&mut self, part: &Part<'_>, deadline: Deadline) -> Result<(), PublishError> {
         self.check_sizes(part.envelopes())?;
         let is_complete = matches!(part.end(), End::Complete(_));
         if !self.is_open {
@@ -193,10 +196,11 @@ impl Session {
             let outcome = commit_transaction(producer.client(), deadline);
             outcome.map_err(|failure| failure.explained_by(producer.context().log()))
         });
-        let outcome = self.purging_on_failure(committed).await??;
+        let outcome = self.purging_on_failure(committed).await?.map_err(Failure::of_working_client)?;
         self.is_open = false;
-        let log = self.producer()?;
-        if outcome == Commit::Repeated || log.context().log().is_disturbed() {
+        let producer = self.producer()?;
+        producer.context().log().note_answer();
+        if outcome == Commit::Repeated || producer.context().log().is_disturbed() {
             // It says that it has committed, and a request for it may still be on its way.
             return Err(PublishError::transient(
                 "the commit had to be asked for twice: the position tells whether it took place",
@@ -213,7 +217,7 @@ impl Session {
         for (index, envelope) in envelopes.iter().enumerate() {
             let route = self.route(envelope)?;
             let key = envelope.key().as_bytes();
-            let record = Record {
+            let record = OutgoingRecord {
                 topic: &route.name,
                 partition: partition_of(key, route.topic.partitions),
                 key,
@@ -222,9 +226,9 @@ impl Session {
                 tag: self.next_tag,
             };
             let sent = producer::enqueue(&producer, record, deadline).await;
-            sent.map_err(|failure| match failure.verdict() {
-                Verdict::Refused => PublishError::rejected(index, refusal(failure.code())),
-                _ => failure.into(),
+            sent.map_err(|failure| match failure.reaction() {
+                Reaction::RejectRecord => PublishError::rejected(index, refusal(failure.code())),
+                _ => failure.of_working_client(),
             })?;
             self.next_tag += 1;
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
@@ -258,8 +262,8 @@ impl Session {
             return Ok(());
         };
         let mut headers = RecordHeaders::with_capacity(1);
-        headers.add(positions::RELAY_HEADER, &transactions.relay);
-        let record = Record {
+        headers.add(name::RELAY, &transactions.relay);
+        let record = OutgoingRecord {
             topic: &transactions.topic_name,
             partition: positions::PARTITION,
             key: transactions.topic.key.as_bytes(),
@@ -267,7 +271,7 @@ impl Session {
             headers,
             tag: POSITION_TAG,
         };
-        Ok(producer::enqueue(&producer, record, deadline).await?)
+        producer::enqueue(&producer, record, deadline).await.map_err(Failure::of_working_client)
     }
 
     /// Waits until every record that was sent is durable.
@@ -281,11 +285,13 @@ impl Session {
             let silence = Failure::of(doing, RDKafkaErrorCode::OperationTimedOut, "the brokers did not answer in time");
             Err(silence.explained_by(producer.context().log()))
         });
-        self.purging_on_failure(settled).await??;
-        match self.producer()?.context().has_failed() {
-            true => Err(PublishError::transient("a record was not delivered")),
-            false => Ok(()),
+        self.purging_on_failure(settled).await?.map_err(Failure::of_working_client)?;
+        let producer = self.producer()?;
+        if producer.context().has_failed() {
+            return Err(PublishError::transient("a record was not delivered"));
         }
+        producer.context().log().note_answer();
+        Ok(())
     }
 
     /// Waits for a call that ends when every record is delivered or has failed. Once one has failed the others
@@ -315,8 +321,8 @@ impl Session {
         });
         // Those that are missing after that would only repeat what the others say.
         let _ = reports.await;
-        if let Some((code, words)) = producer.client().fatal_error()
-            && Failure::of("publish", code, &words).verdict() == Verdict::Fenced
+        if let Some((code, _)) = producer.client().fatal_error()
+            && classify(code) == Reaction::Fenced
         {
             return Some(PublishError::Fenced);
         }
@@ -335,7 +341,7 @@ impl Session {
                 tracing::warn!(target: "change_feed::kafka", "{failure}: sending records one by one to find which");
                 Some(PublishError::transient(failure))
             }
-            Undelivered::Failed(failure) => Some(failure.into()),
+            Undelivered::Failed(failure) => Some(failure.of_working_client()),
         }
     }
 
@@ -367,7 +373,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for ProducerSession {
     fn drop(&mut self) {
         let Some(producer) = self.producer.take() else { return };
         let must_abort = self.is_open && self.transactions.is_some();
