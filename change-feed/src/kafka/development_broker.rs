@@ -16,7 +16,7 @@ use crate::publisher::PublishError;
 /// Any Kafka client can talk to it while the process lives, from another terminal too
 /// (`kcat -b <bootstrap_servers> -L`).
 ///
-/// # What it is not
+/// # Limits
 ///
 /// It keeps its records in memory and loses them with the process. Its `read_committed` readers
 /// see aborted records, so it can't show that anything is exactly once. It has no Admin API: name the
@@ -35,7 +35,7 @@ pub struct DevelopmentBroker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Why the development broker doesn't do what was asked.
+/// Why the development broker refused a call.
 #[derive(Debug, thiserror::Error)]
 #[error("the development broker can't {doing}: {reason}")]
 pub struct DevelopmentBrokerError {
@@ -43,7 +43,7 @@ pub struct DevelopmentBrokerError {
     reason: String,
 }
 
-/// What the broker's thread is asked to do.
+/// A topic that the broker's thread is to make.
 struct Order {
     topic: String,
     partitions: u32,

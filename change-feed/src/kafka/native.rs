@@ -3,7 +3,7 @@
 //! rdkafka's `flush`, and its `commit_transaction`, which calls it, poll in slices that always last
 //! 100 ms. librdkafka's own functions return as soon as the last record is acknowledged; they need
 //! another thread that serves the delivery reports, which a `ThreadedProducer` has. And rdkafka has
-//! no way to ask for the id of a topic. How records are given to librdkafka is in [`outgoing_record`](super::outgoing_record).
+//! no call for the id of a topic. Records are given to librdkafka in [`outgoing_record`](super::outgoing_record).
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum Commit {
     /// At the first attempt, as far as can be seen here.
     Plain,
-    /// librdkafka asked for another call.
+    /// By another call, which librdkafka demanded.
     Repeated,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn commit_transaction<C: ClientContext>(client: &Client<C>, deadline:
     }
 }
 
-/// Sends what is queued without lingering and waits until no record is outstanding: every
+/// Sends the queued records without lingering and waits until no record is outstanding: every
 /// delivery report has been served then. Answers whether that happened before the deadline.
 ///
 /// The producer's events must be served by another thread meanwhile.
@@ -62,7 +62,7 @@ pub(crate) fn flush<C: ClientContext>(client: &Client<C>, deadline: Deadline) ->
     answer == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
-/// The ids of those topics that exist and of which the broker tells one (Apache Kafka 2.8 and later).
+/// The ids of the topics that exist, from brokers that have ids (Apache Kafka 2.8 and later).
 pub(crate) fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     topics: &[String],

@@ -1,11 +1,11 @@
-//! A topic that is still to be made.
+//! The settings of a topic that is to be made.
 
 use rdkafka::admin::{NewTopic, TopicReplication};
 
 /// The broker's own default of the replication factor, as the protocol writes it (KIP-464).
 const BROKER_DEFAULT: i32 = -1;
 
-/// What a topic is to be like when it is made.
+/// The partitions, replicas and settings of a topic that is to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct NewTopicPlan {
     pub(crate) partitions: u32,

@@ -10,7 +10,9 @@ use change_feed::{
     SourceIdentity,
 };
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -162,6 +164,12 @@ async fn wait_for_partitions(name: &str, count: usize) {
         assert!(start.elapsed() < PATIENCE, "{name} never had {count} partitions");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+pub(crate) async fn set_topic(topic: &str, key: &str, value: &str) {
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+    let answer = admin().alter_configs([&change], &AdminOptions::new()).await;
+    answer.expect("the cluster is there")[0].as_ref().expect("a setting of topics");
 }
 
 pub(crate) async fn topic_setting(topic: &str, key: &str) -> String {

@@ -1,6 +1,6 @@
 //! Records that the client or the broker refuses.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use change_feed::publisher::Rejection;
 use change_feed::{Envelope, PublishError};
@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::kafka_publisher::cluster::{Place, brokers, position_of, read_committed};
+use crate::kafka_publisher::cluster::{PATIENCE, Place, brokers, position_of, read_committed, set_topic};
 use crate::kafka_publisher::parts::{Run, position};
 
 #[tokio::test]
@@ -142,4 +142,35 @@ async fn send_past_the_publisher(envelope: &Envelope) -> Result<(), RDKafkaError
         Err((KafkaError::MessageProduction(code), _)) => Err(code),
         Err((error, _)) => panic!("{error}"),
     }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_rejects_no_record_and_passes_once_it_is_right() {
+    // Every record comes from the past: to the broker the publisher's clock is late.
+    let place = Place::with_topic_that_has(1, &[("message.timestamp.before.max.ms", "0")]).await;
+    let publisher = place.transactional();
+    let run = Run::new(&place, &place.resume(&publisher).await);
+    let mut version = 1;
+    let error = loop {
+        // A record that arrives within its millisecond is taken.
+        match run.complete(&publisher, &[run.envelope("a", version, "{}")], version).await {
+            Ok(()) => version += 1,
+            Err(error) => break error,
+        }
+    };
+    let PublishError::Transient(cause) = &error else { panic!("{error:?}") };
+    assert!(cause.to_string().contains("clocks"), "{cause}");
+
+    set_topic(&place.topic, "message.timestamp.before.max.ms", "9223372036854775807").await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        place.resume(&publisher).await;
+        match run.complete(&publisher, &[run.envelope("a", version, "{}")], version).await {
+            Ok(()) => break,
+            Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+        }
+    }
+    let records = read_committed(&place.topic);
+    let versions = records.iter().filter_map(|record| record.header("feed_version")?.parse::<u64>().ok());
+    assert!(versions.eq(1..=version), "{records:?}");
 }

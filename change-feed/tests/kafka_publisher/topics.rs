@@ -1,11 +1,13 @@
 //! Topics that are missing, made, repartitioned or replaced.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use change_feed::kafka::KafkaPublisherBuilder;
 use change_feed::{FeedName, KafkaPublisher, Mismatch, PublishError, SourceIdentity};
 
 use crate::kafka_publisher::cluster::{
-    Place, add_partitions, brokers, create_topic, delete_topic, position_of, topic_setting,
+    Place, add_partitions, brokers, create_topic, delete_topic, partitions, position_of, topic_setting,
 };
 use crate::kafka_publisher::parts::{Run, position};
 use crate::support::proxy::{Accident, Proxy};
@@ -138,5 +140,36 @@ async fn a_cluster_that_is_not_there_is_a_passing_error_with_words() {
         let PublishError::Transient(source) = error else { panic!("{error:?}") };
         let words = source.to_string();
         assert!(words.contains("can't connect to Kafka at ") && words.contains("last reported: "), "{words}");
+    }
+}
+
+/// A publisher that can't be started, and why.
+async fn start_refused(place: &Place, builder: KafkaPublisherBuilder, topics: &[Arc<str>]) -> String {
+    let publisher = builder.build().expect("valid settings");
+    let error = place.try_resume_from(&publisher, &place.source(), topics).await.expect_err("it can't be started");
+    assert!(matches!(error, PublishError::Fatal { .. }), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_start_that_is_refused_has_made_nothing() {
+    let place = Place::unused();
+    let topics = |second: &str| [place.topic.clone(), second.into()];
+    let good = format!("{}.more", place.topic);
+    let makes = || place.builder().create_topics(1);
+    let cases = [
+        (makes().replication_factor(99), topics(&good), "replication factor"),
+        (makes(), topics("no topic"), "ASCII letters"),
+        (makes(), topics(&"x".repeat(250)), "249"),
+        (makes().create_topics(1_000_000_000), topics(&good), "can't create"),
+        // Nothing may be made at all, and the second one is missing.
+        (place.builder(), topics(&good), "does not exist"),
+    ];
+    for (builder, topics, reason) in cases {
+        let words = start_refused(&place, builder, &topics).await;
+        assert!(words.contains(reason), "{reason}: {words}");
+        for name in [&*place.topic, &good, &place.positions()] {
+            assert_eq!(partitions(name), 0, "{name} was made: {words}");
+        }
     }
 }

@@ -9,8 +9,8 @@ use change_feed::consumer::{Admission, Progress, ProgressKey, ProgressStore, Rec
 use change_feed::kafka::{KafkaReader, ReaderError};
 use change_feed::memory::MemoryDatabase;
 
-use super::broker::{Topic, brokers, envelopes};
-use super::{in_time, reader};
+use crate::kafka_reader::broker::{Topic, brokers, envelopes};
+use crate::kafka_reader::{in_time, reader};
 
 /// A projection's database: effects, progress rows and offsets, which change in one transaction.
 #[derive(Default)]

@@ -12,15 +12,15 @@ use crate::kafka::deadline::retire;
 /// How long an abandoned transaction may take to abort. The next start aborts it in any case.
 const ABORT_LIMIT: Duration = Duration::from_secs(3);
 
-/// The end of a session's producer, for the next session to wait for: what the old one still had
-/// to send must not arrive after what the new one sends.
+/// The end of a session's producer. The next session waits for it: the records that the old producer still had
+/// to send must not arrive after those of the new one.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     closing: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Closing {
-    /// Forgets what the producer has not delivered, and aborts what is open where it must, so that `read_committed`
+    /// Drops the records that the producer has not delivered, and aborts its transaction if it must, so that `read_committed`
     /// readers don't wait for the cluster to do so.
     pub(super) fn begin(&self, producer: Arc<Producer>, must_abort: bool) {
         match tokio::runtime::Handle::try_current() {
@@ -35,7 +35,7 @@ impl Closing {
         if let Some(closing) = closing
             && tokio::time::timeout(2 * ABORT_LIMIT, closing).await.is_err()
         {
-            tracing::warn!(target: "change_feed::kafka", "the last producer does not end: it is left behind");
+            tracing::warn!(target: "change_feed::kafka", "the last producer does not end: going on without waiting for it");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What became of the records of a producer.
+//! The delivery reports of a producer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::kafka::failure::Failure;
 /// The tag of a position record; the envelopes' tags count from 0.
 pub(super) const POSITION_TAG: usize = usize::MAX;
 
-/// Hears of every record of one producer, and keeps those that failed.
+/// Receives the delivery reports of one producer, and keeps those of failures.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     log: ClientLog,
@@ -29,7 +29,7 @@ pub(super) struct Deliveries {
 struct Failures {
     /// The first failure that is not the mere consequence of another.
     cause: Option<RDKafkaErrorCode>,
-    /// The first record that was refused for what it is.
+    /// The first record that the broker rejected by itself.
     refused: Option<(usize, RDKafkaErrorCode)>,
     refused_count: usize,
 }
@@ -39,7 +39,7 @@ struct Failures {
 pub(super) enum Undelivered {
     /// The record with this tag is refused, and no other.
     Refused { tag: usize, code: RDKafkaErrorCode },
-    /// One record of a batch is refused, and the broker doesn't say which.
+    /// One record of a batch is refused, and the answer does not name it.
     RefusedTogether { code: RDKafkaErrorCode },
     /// Something that has nothing to do with a single record.
     Failed(Failure),
@@ -69,7 +69,7 @@ impl Deliveries {
         self.failure.notified().await;
     }
 
-    /// Why, if any has. `one_by_one` says that each record travelled in a batch of its own.
+    /// Why, if any has. `one_by_one`: each record travelled in a batch of its own.
     pub(super) fn undelivered(&self, one_by_one: bool) -> Option<Undelivered> {
         let failures = self.lock();
         match (failures.refused, failures.cause) {
@@ -104,7 +104,7 @@ impl Deliveries {
     }
 }
 
-/// What librdkafka says of all other records once one has failed.
+/// Whether librdkafka reports this code for all other records once one has failed.
 fn is_consequence(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::Fatal)
 }

@@ -3,9 +3,9 @@
 //! It has one partition and is compacted; its records have the feed's name as their key and the
 //! JSON of a [`Checkpoint`](crate::feed::checkpoint::Checkpoint) as their value. The newest committed record counts.
 //! A record without a value says that the feed has no position yet. The header `feed_relay` names
-//! the relay that wrote the record: who starts writes the position again, and so claims the feed.
+//! the relay that wrote the record: a relay that starts writes the position again, and so claims the feed.
 //!
-//! Kafka answers a commit before its markers stand in the partitions: for a moment, or for seconds on a
+//! Kafka answers a commit before its markers are in the partitions: for a moment, or for seconds on a
 //! busy cluster, `read_committed` readers don't see a record whose commit was confirmed long ago.
 
 use std::time::Duration;
@@ -28,14 +28,14 @@ use crate::kafka::failure::Failure;
 /// The only partition.
 pub(super) const PARTITION: i32 = 0;
 
-/// What a failure was about.
+/// The call that failed, in its error.
 const DOING: &str = "read the feed's position";
 /// How many offsets are read at first. Transaction markers and aborted records take offsets too.
 const FIRST_SPAN: i64 = 16;
 /// How many times more are read each time that no position is among them.
 const SPAN_GROWTH: i64 = 16;
-/// How long the broker that is asked may not know the topic, which is there, or that it leads its partition: the topic has
-/// just been made, or the broker has just started.
+/// How long a broker may not know an existing topic, or that it leads its partition: the topic has just been made, or the
+/// broker has just started.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(5);
 /// The pause between two looks at an open transaction.
 const UNDECIDED_POLL: Duration = Duration::from_millis(10);
@@ -49,11 +49,11 @@ pub(super) struct PositionTopic {
     pub(super) key: String,
 }
 
-/// What a read does with the records of transactions that look open when it begins.
+/// How a read treats the records of transactions that are open when it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undecided {
-    /// They count as if they were committed: for who only looks, and can't wait, since an active relay has a transaction
-    /// open nearly all the time. Their commit may have been confirmed, and none is of a relay that never had the feed.
+    /// They count as if they were committed, for a look before the fence that can't wait: an active relay has a transaction
+    /// open nearly all the time. Their commit may have been confirmed, and all are of relays that have had the feed.
     Counts,
     /// Waits until each of them is committed or aborted.
     AwaitsItsEnd,
@@ -72,7 +72,7 @@ impl PositionTopic {
         Self { name: format!("{feed}.positions"), key: feed.as_str().to_owned() }
     }
 
-    /// The newest record, committed or undecided as is said.
+    /// The newest record, committed or undecided.
     pub(super) async fn newest(
         &self,
         cluster: &Cluster,
@@ -124,7 +124,7 @@ impl PositionTopic {
 
     /// The offsets of the partition that are decided, once those below `undecided_until` are.
     ///
-    /// A `read_committed` client is told the last stable offset as the end, any other the high
+    /// To a `read_committed` client the end is the last stable offset, to any other the high
     /// watermark: between the two are the records of transactions that are still open.
     fn decided_range(
         &self,
@@ -168,7 +168,7 @@ impl PositionTopic {
                     // librdkafka remembers that there is no such partition until it is made to ask again.
                     let _: KafkaResult<_> = client.fetch_metadata(Some(&self.name), patience.remaining());
                 }
-                answer => return answer.map_err(|error| Failure::new("ask where the positions end", &error)),
+                answer => return answer.map_err(|error| Failure::new("query where the positions end", &error)),
             }
         }
     }
@@ -216,16 +216,16 @@ impl PositionTopic {
     }
 }
 
-/// Asks a consumer that lives for this question alone.
+/// Runs a query with a consumer that lives for this query alone.
 fn with_reader<T>(
     settings: &ClusterSettings,
     isolation: Isolation,
-    ask: impl FnOnce(&BaseConsumer<ClientLog>) -> Result<T, Failure>,
+    query: impl FnOnce(&BaseConsumer<ClientLog>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let config = settings.reader(isolation);
     let reader: BaseConsumer<ClientLog> = BaseConsumer::from_config_and_context(&config, ClientLog::new("positions"))
         .map_err(|error| Failure::new(DOING, &error))?;
-    let answer = ask(&reader).map_err(|failure| failure.explained_by(reader.context()));
+    let answer = query(&reader).map_err(|failure| failure.explained_by(reader.context()));
     reader.context().hush();
     retire(reader);
     answer

@@ -25,7 +25,7 @@ const LINGER_MS: usize = 20;
 /// The names and most of the values of headers are the same from record to record. Compressed, a feed costs the broker
 /// half the CPU time, which it spends on bytes and on the headers of uncompressed batches, and the disk a fourth.
 const COMPRESSION: &str = "lz4";
-/// The names that librdkafka knows some settings by as well: whoever uses one has chosen, too.
+/// Other names of settings in librdkafka: a user's setting under either name replaces the default.
 const ALIASES: [(&str, &str); 2] = [("compression.type", "compression.codec"), ("linger.ms", "queue.buffering.max.ms")];
 /// The pause when librdkafka's queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -34,7 +34,7 @@ const TRANSACTION_MARGIN: Duration = Duration::from_secs(1);
 
 pub(super) type Producer = ThreadedProducer<Deliveries>;
 
-/// How a session differs from the next one of the same publisher.
+/// What may differ between two sessions of one publisher.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batching {
     /// The smallest limit of the topics that are written to, where it is known.
@@ -42,7 +42,7 @@ pub(super) struct Batching {
     pub(super) one_by_one: bool,
 }
 
-/// A producer that has asked nobody for anything yet. `role` is its name in the log.
+/// Creates a producer that connects to nobody yet. `role` is its name in the log.
 pub(super) fn create(options: &Options, batching: Batching, role: &'static str) -> Result<Producer, KafkaError> {
     let config = options.settings.producer(&defaults(options, batching));
     Producer::from_config_and_context(&config, Deliveries::new(role))

@@ -34,12 +34,12 @@ use crate::kafka::outgoing_record::{OutgoingRecord, RecordHeaders};
 use crate::publisher::PublishError;
 use crate::publisher::Rejection;
 
-/// After so many records the executor gets its turn, and failures are looked for.
+/// After this many records the executor gets its turn, and failures are looked for.
 const RECORDS_PER_TURN: usize = 256;
-/// How long the reports of records may take that are given up.
+/// How long the reports of purged records may take.
 const REPORTS_LIMIT: Duration = Duration::from_millis(500);
 
-/// A producer and what it knows of where it publishes.
+/// A producer with its topics and its transaction.
 pub(super) struct ProducerSession {
     /// Present until it is dropped.
     producer: Option<Arc<Producer>>,
@@ -58,7 +58,7 @@ pub(super) struct ProducerSession {
     closing: Arc<Closing>,
 }
 
-/// What a transactional session knows of the position.
+/// The position topic of a transactional session, and the newest position in it.
 #[derive(Debug)]
 pub(super) struct Transactions {
     pub(super) topic: PositionTopic,
@@ -69,7 +69,7 @@ pub(super) struct Transactions {
 }
 
 impl ProducerSession {
-    /// A producer that has asked nobody for anything yet.
+    /// Creates a session that connects to nobody yet.
     pub(super) fn create(
         options: &Options,
         batching: Batching,
@@ -132,7 +132,7 @@ impl ProducerSession {
         if !matches!(error, PublishError::Transient(_)) {
             return Err(error);
         }
-        // What became of the records tells more than the call that failed because of them.
+        // The delivery reports explain more than the call that failed because of them.
         Err(self.undelivered(first_tag).await.unwrap_or(error))
     }
 
@@ -201,9 +201,9 @@ impl ProducerSession {
         let producer = self.producer()?;
         producer.context().log().note_answer();
         if outcome == Commit::Repeated || producer.context().log().is_disturbed() {
-            // It says that it has committed, and a request for it may still be on its way.
+            // It has committed, and another request for it may still be on its way.
             return Err(PublishError::transient(
-                "the commit had to be asked for twice: the position tells whether it took place",
+                "the commit was requested twice: the stored position shows whether it took place",
             ));
         }
         Ok(())
@@ -345,7 +345,7 @@ impl ProducerSession {
         }
     }
 
-    /// Looks from time to time whether the topics are what they were at the start.
+    /// Compares the topics with those of the start, once per interval.
     async fn check_topics(&mut self, deadline: Deadline) -> Result<(), PublishError> {
         if self.checked_at.elapsed() < self.check_interval {
             return Ok(());

@@ -44,8 +44,8 @@ use crate::publisher::{Resume, Resumed};
 /// - Kafka 4.3.0 and 4.3.1 can forget a transaction that they have committed: where every replica of a
 ///   partition is down in the moment of the commit (a cluster of one broker that restarts), the coordinator
 ///   takes the partition for deleted, and readers never see the transaction there or wait for it for ever
-///   ([KAFKA-20734]; 4.0 to 4.2 are sound). The feed does not go on over such a gap: `resume` says that the
-///   publisher has less than the source was told, or that a transaction stays open. Give each topic more than
+///   ([KAFKA-20734]; 4.0 to 4.2 are sound). The feed does not go on over such a gap: `resume` fails, since the
+///   publisher has less than the source was acknowledged, or since a transaction stays open. Give each topic more than
 ///   one replica, or run another release.
 ///
 /// [KAFKA-20734]: https://github.com/apache/kafka/pull/22680
@@ -64,7 +64,7 @@ use crate::publisher::{Resume, Resumed};
 pub struct KafkaPublisher {
     pub(super) options: Options,
     pub(super) positions: PositionTopic,
-    /// What tells this relay's records in the position topic from another's.
+    /// The id of this relay in the records of the position topic.
     pub(super) relay: String,
     /// Whether the feed was this relay's at some time: then nobody else may have claimed it since.
     pub(super) has_claimed: AtomicBool,
@@ -154,7 +154,7 @@ impl Publisher for KafkaPublisher {
             Err(PublishError::Fenced) if self.has_claimed.load(Ordering::Acquire) && !request.is_newly_elected() => {
                 Err(self.classify_fencing().await)
             }
-            // It is this relay's turn: whoever has the feed is the older one, and is fenced next time.
+            // It is this relay's turn: the relay that has the feed is older, and is fenced next time.
             Err(PublishError::Fenced) => {
                 Err(PublishError::transient("another relay of this feed started at the same time"))
             }

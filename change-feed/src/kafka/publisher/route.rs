@@ -9,7 +9,7 @@ use crate::feed::identity::Topic;
 use crate::feed::mismatch::Mismatch;
 use crate::publisher::PublishError;
 
-/// A record whose estimated size is so much below its topic's limit is not measured.
+/// A record is measured only if its estimated size is at most this far below its topic's limit.
 const UNMEASURED_BYTES: usize = 64 * 1024;
 
 /// A topic that the feed publishes to.
@@ -49,7 +49,7 @@ impl Limits {
     }
 }
 
-/// Whether the topics are what they were.
+/// Compares the topics with those of the start.
 pub(super) fn compare(routes: &HashMap<String, Route>, found: &BTreeMap<String, Topic>) -> Result<(), PublishError> {
     for (name, route) in routes {
         let Some(now) = found.get(name) else {

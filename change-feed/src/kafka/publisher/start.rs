@@ -124,7 +124,7 @@ impl KafkaPublisher {
                 return Err(PublishError::Closed(Mismatch::Repartitioned { topic, stored: 1, found }));
             }
         }
-        // Not waiting: what is undecided may be this relay's own, which nobody aborts before the fence.
+        // It does not wait: an undecided transaction may be this relay's own, which nobody aborts before the fence.
         let kept = self.positions.newest(cluster, &self.options.settings, Undecided::Counts, deadline).await?;
         let holder = kept.as_ref().and_then(|kept| kept.relay.as_ref());
         // To fence is to take over: a relay that was replaced while it was away must not, unless it was elected again.
@@ -175,7 +175,7 @@ impl KafkaPublisher {
         Ok(Some(checkpoint))
     }
 
-    /// A position that the cluster deletes after a week would take the feed with it.
+    /// Checks that the cluster keeps the newest position for ever.
     fn check_position_topic(&self, limits: &BTreeMap<String, TopicLimits>) -> Result<(), PublishError> {
         let name = &self.positions.name;
         match limits.get(name).and_then(|limits| limits.cleanup_policy.as_deref()) {
@@ -195,7 +195,7 @@ impl KafkaPublisher {
         Ok(ProducerSession::create(&self.options, batching, Arc::clone(&self.one_by_one), Arc::clone(&self.closing))?)
     }
 
-    /// The topics, made where they are missing and the publisher was told to.
+    /// The topics. Missing ones are created if the publisher may.
     async fn existing_topics(
         &self,
         cluster: &Cluster,
@@ -208,7 +208,7 @@ impl KafkaPublisher {
         let is_published = |name: &str| seen.iter().any(|seen| seen.identity.publisher.topics.contains_key(name));
         let missing = names.iter().filter(|name| !found.contains_key(*name));
         let mut made = Vec::new();
-        // An empty one in the place of one that was published would hide that its records are gone.
+        // An empty topic in the place of a published one would hide that its records are gone.
         for name in missing.filter(|name| self.options.mode == Mode::Ephemeral || !is_published(name)) {
             if let Some(plan) = self.options.new_topic(request.is_compacted(name)) {
                 cluster.create(name, &plan, deadline).await?;
@@ -218,9 +218,9 @@ impl KafkaPublisher {
         let found = cluster.settled_topics(names, deadline).await?;
         match names.iter().find(|name| !found.contains_key(*name)) {
             None => Ok(found),
-            Some(name) if made.contains(&name) => {
-                Err(PublishError::transient(format!("the topic {name:?} was made, but not every broker knows it yet")))
-            }
+            Some(name) if made.contains(&name) => Err(PublishError::transient(format!(
+                "the topic {name:?} was created, but not every broker knows it yet"
+            ))),
             Some(name) if is_published(name) => {
                 Err(PublishError::Closed(Mismatch::TopicRecreated { topic: name.clone() }))
             }
@@ -235,7 +235,7 @@ impl KafkaPublisher {
     ) -> Result<HashMap<String, Route>, PublishError> {
         let setting = |name| self.options.settings.get(name);
         let message_max_bytes = setting("message.max.bytes").and_then(|bytes| bytes.parse().ok());
-        // Compressed, a record may fit that is too large as it stands: who has chosen a codec has the broker asked.
+        // A record that is too large may fit compressed: with a codec of the user's the broker decides.
         let codecs = ["compression.type", "compression.codec"];
         let is_plain = codecs.into_iter().all(|name| setting(name).is_none_or(|codec| codec == "none"));
         let route = |(name, topic): (&String, &Topic)| {

@@ -94,3 +94,35 @@ async fn refused_credentials_end_a_reader_only_when_they_stay_refused() {
     let error = reader.receive(refused()).expect_err("nothing came for a long time");
     assert!(matches!(error, ReaderError::Fatal { remedy, .. } if remedy.contains("password")), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_follower_hears_of_partitions_that_were_added() {
+    let broker = DevelopmentBroker::start(&[(TOPIC, PARTITIONS)]).expect("a broker");
+    let opening = KafkaReader::builder(broker.bootstrap_servers(), TOPIC).open();
+    let mut reader = timeout(PATIENCE, opening).await.expect("it answers").expect("a reader");
+    // As if the topic had had one partition when the reader was opened.
+    reader.partition_count = 1;
+    reader.silent_partitions = SilentPartitions::checking_every(Duration::from_millis(50));
+    let error = timeout(PATIENCE, reader.next()).await.expect("it looks").expect_err("another topic than before");
+    assert!(matches!(error, ReaderError::Repartitioned { opened: 1, found: 2, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_message_of_a_partition_that_was_revoked_is_not_given_and_moves_no_offset() {
+    let broker = DevelopmentBroker::start(&[(TOPIC, PARTITIONS)]).expect("a broker");
+    let (database, keys) = (MemoryDatabase::new(), keys());
+    let opening = KafkaReader::builder(broker.bootstrap_servers(), TOPIC).open();
+    let mut reader = timeout(PATIENCE, opening).await.expect("it answers").expect("a reader");
+    publish(&broker, &database, &keys);
+    let late = timeout(PATIENCE, reader.next()).await.expect("something comes").expect("an event").event;
+    reader.revoke([late.partition()]).expect("the client is there");
+    assert_eq!(reader.offsets().len(), 1);
+
+    // It was on its way.
+    reader.receive(Ok(Ok(late.clone()))).expect("nothing happens");
+    let next = timeout(PATIENCE, reader.take_next()).await.expect("something comes").expect("an event");
+    assert_ne!(next.event.partition(), late.partition());
+    timeout(PATIENCE, reader.assign([(late.partition(), 0)])).await.expect("it answers").expect("it is there");
+    let again = timeout(PATIENCE, reader.take_next()).await.expect("something comes").expect("an event");
+    assert_eq!((again.event.offset(), again.admission), (0, Admission::New));
+}
