@@ -44,7 +44,7 @@ fn count(records: &[Seen], of_interest: impl Fn(&Seen) -> bool) -> usize {
 /// Committed, aborted, left open by a relay that was killed, and then ended by its successor; and what no feed writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn javas_consumer_sees_of_every_kind_of_transaction_what_ours_see() {
-    const THIS_TEST: &str = "javas_consumer_sees_of_every_kind_of_transaction_what_ours_see";
+    const THIS_TEST: &str = "kafka_jvm::javas_consumer_sees_of_every_kind_of_transaction_what_ours_see";
     if let Ok(feed) = std::env::var(RELAY_OF) {
         return leave_open(&feed, LOST_EVENTS, ABANDONED).await;
     }

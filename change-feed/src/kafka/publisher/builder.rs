@@ -32,6 +32,9 @@ const RESERVED: [&str; 20] = [
     "transactional.id",
 ];
 
+/// The most partitions that librdkafka makes a topic with.
+const PARTITIONS_MAX: u32 = 100_000;
+
 /// Sets up a [`KafkaPublisher`].
 ///
 /// ```no_run
@@ -131,6 +134,9 @@ impl KafkaPublisherBuilder {
     /// Sets a [property of librdkafka], for security, compression or batching. A value is never
     /// shown in an error, a log line or `Debug`.
     ///
+    /// TLS (`security.protocol` `ssl` or `sasl_ssl`, and every `ssl.` property) and the mechanisms SCRAM and OAUTHBEARER need
+    /// the Cargo feature `kafka-ssl`, Zstandard needs `kafka-zstd`: [`build`](Self::build) says which one is missing.
+    ///
     /// [property of librdkafka]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
     pub fn set(mut self, property: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.settings.set(property, value);
@@ -147,8 +153,12 @@ impl KafkaPublisherBuilder {
         }
         let brokers = options.settings.check_brokers();
         brokers.map_err(|error| PublishError::fatal(format!("the list of Kafka brokers is wrong: {error}")))?;
-        if options.create_partitions == Some(0) || options.replication == Some(0) {
-            return Err(PublishError::fatal("a topic needs at least one partition and one replica"));
+        let has_partitions = |count| (1..=PARTITIONS_MAX).contains(&count);
+        if !options.create_partitions.is_none_or(has_partitions) {
+            return Err(PublishError::fatal(format!("a topic has 1 to {PARTITIONS_MAX} partitions")));
+        }
+        if options.replication == Some(0) {
+            return Err(PublishError::fatal("a topic needs at least one replica"));
         }
         if options.transaction_timeout < Duration::from_secs(2) {
             return Err(PublishError::fatal("the transaction timeout must be at least 2 seconds"));
@@ -191,6 +201,8 @@ mod tests {
     fn settings_that_contradict_each_other_are_refused_before_anything_is_published() {
         refused(builder().set("security.protocol", "sasl_plaintext").set("sasl.mechanism", "no-such"));
         refused(builder().create_topics(0));
+        refused(builder().create_topics(PARTITIONS_MAX + 1));
+        refused(builder().create_topics(1).replication_factor(0));
         refused(builder().transaction_timeout(Duration::from_secs(1)));
         refused(KafkaPublisher::builder(" ", &FeedName::new("orders").expect("a valid name")));
     }
