@@ -85,6 +85,16 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
+    /// A position that a source of another kind made.
+    pub(crate) fn made_by_another_kind(position: &Position, found: &str) -> Self {
+        Self::Differs {
+            what: "kind of source",
+            kept_by: Side::Publisher,
+            stored: format!("the one that made {position}"),
+            found: found.to_owned(),
+        }
+    }
+
     /// What the operator does next.
     pub fn remedy(&self) -> String {
         const ANEW: &str =

@@ -4,7 +4,7 @@
 //! is to acknowledge; the generation in `change_feed.feeds` refuses it.
 //!
 //! A process that is frozen keeps its connection. The server ends it after [`SILENCE_MAX`], since nothing comes over it;
-//! a process that lives says something every [`SIGN_OF_LIFE_INTERVAL`].
+//! a process that lives sends a statement every [`HEARTBEAT_INTERVAL`].
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use super::server::Server;
 use crate::feed::identity::FeedName;
 use crate::source::SourceError;
 
-/// An elected relay that is silent for so long loses the election.
+/// Silence after which an elected relay loses the election.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// An elected relay that has nothing to ask gives a sign of life so often.
-pub(crate) const SIGN_OF_LIFE_INTERVAL: Duration = Duration::from_secs(2);
-/// A standby relay asks so often whether the lock is free.
+/// Heartbeat interval of an idle leader.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval at which a standby relay tries the lock.
 const STANDBY_INTERVAL_MS: u64 = 250;
 
 /// Waits until this connection holds the feed's lock, and tells the server's process that holds it.

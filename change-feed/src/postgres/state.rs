@@ -8,6 +8,7 @@ use crate::feed::identity::FeedName;
 use crate::source::SourceError;
 
 use super::server::{Server, fatal};
+use super::sqlstate;
 
 /// Makes the table's schema. Needs CREATE on the database even where the schema exists: run only where it is missing.
 const CREATE_SCHEMA: &str = "create schema if not exists change_feed;\n";
@@ -46,13 +47,13 @@ pub(crate) async fn create(server: &Server, connection: &mut PgConnection) -> Re
         server.answer(async { Ok(connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(script))).await) }).await?;
     match made {
         Ok(_) => Ok(()),
-        Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("42501") => Err(fatal(
+        Err(error) if sqlstate::is_privilege_missing(&error) => Err(fatal(
             "the feed's role may not create the table change_feed.feeds, which keeps the feed's position",
             format!(
                 "let an owner run:\n{CREATE_SCHEMA}{CREATE_TABLE}grant usage on schema change_feed to ROLE;\n\
                  grant select, insert, update on change_feed.feeds to ROLE;"
             ),
-            sqlx::Error::Database(refusal),
+            error,
         )),
         Err(other) => server.answer(async { Err(other) }).await,
     }
@@ -132,6 +133,18 @@ pub(crate) async fn captures(
 ) -> Result<Option<String>, SourceError> {
     let ask = sqlx::query_scalar("select captures from change_feed.feeds where feed = $1").bind(feed.as_str());
     server.answer(ask.fetch_optional(connection)).await
+}
+
+/// Whether a feed of this name has begun here.
+#[cfg(feature = "logical")]
+pub(crate) async fn has_begun(
+    server: &Server,
+    connection: &mut PgConnection,
+    feed: &FeedName,
+) -> Result<bool, SourceError> {
+    let exists = sqlx::query_scalar("select to_regclass('change_feed.feeds') is not null");
+    let exists: bool = server.answer(exists.fetch_one(&mut *connection)).await?;
+    Ok(exists && captures(server, connection, feed).await?.is_some())
 }
 
 /// Writes down what the feed captures more exactly than `before`.

@@ -145,7 +145,7 @@ async fn a_publication_that_is_missing_or_lacks_something_is_refused_with_the_st
         ))
         .await;
     refused(bare(), &Position::ORIGIN, &["leaves out", "set (publish"]).await;
-    world.run(&format!("alter publication {} set (publish = 'insert, update, delete')", world.feed)).await;
+    world.run(&format!("alter publication {} set (publish = 'insert, update, delete, truncate')", world.feed)).await;
     refused(bare(), &Position::ORIGIN, &["there is no replication slot", "pg_create_logical_replication_slot"]).await;
     world.make_slot("pgoutput").await;
     start(bare(), &Position::ORIGIN).await.expect("all that was asked for");

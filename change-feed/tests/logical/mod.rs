@@ -8,7 +8,9 @@ mod idle;
 mod large;
 #[cfg(feature = "long-tests")]
 mod long;
+mod published_tables;
 mod restart;
 mod rows;
+mod server;
 mod shared_server;
 mod world;

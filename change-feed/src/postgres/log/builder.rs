@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::assembler::Limits;
 use super::captures::{Captures, TableName};
-use super::setup::{Setup, judge};
+use super::setup::{Setup, classify};
 use super::source::LogicalSource;
 use crate::feed::identity::FeedName;
 use crate::outbox::table::Outbox;
-use crate::postgres::server::Server;
+use crate::postgres::database_url::DatabaseUrl;
+use crate::postgres::server::{Server, application_name};
 use crate::source::SourceError;
 use postgres_replication::ConnectOptions;
 
@@ -18,6 +19,7 @@ const RUN_BYTES_MAX: usize = 1 << 20;
 const TRANSACTION_ROWS_MAX: u64 = 5_000_000;
 const TRANSACTION_DURATION_MAX_MS: u64 = 30_000;
 const ANSWER_TIMEOUT_MS: u64 = 15_000;
+const SLOT_WAIT_MS: u64 = 60_000;
 
 /// What a [`LogicalSource`] is given before it connects.
 #[derive(Debug, Clone)]
@@ -32,6 +34,7 @@ pub struct LogicalSourceBuilder {
     slot: String,
     creates: bool,
     failover: bool,
+    slot_wait: Duration,
     limits: Limits,
     answer_timeout: Duration,
 }
@@ -47,6 +50,7 @@ impl LogicalSourceBuilder {
             slot: feed.to_string(),
             creates: false,
             failover: false,
+            slot_wait: Duration::from_millis(SLOT_WAIT_MS),
             limits: Limits {
                 run_changes: RUN_CHANGES_MAX,
                 run_bytes: RUN_BYTES_MAX,
@@ -115,6 +119,15 @@ impl LogicalSourceBuilder {
         self
     }
 
+    /// How long a slot that is made may wait for the transactions that are open, all of which must end first; 60 s unless set.
+    ///
+    /// While it waits, the log names them every two seconds. When the time is over nothing is left behind, and
+    /// [`connect`](Self::connect) fails with [`SourceError::Transient`]. Dropping `connect` gives the slot up at the server too.
+    pub fn slot_wait(mut self, wait: Duration) -> Self {
+        self.slot_wait = wait;
+        self
+    }
+
     /// The most changes of one transaction that pass whole; 5,000,000 unless set, at least 1. A larger transaction is given in parts, each
     /// complete at its own position; the last change of each part but the last says which part it ends.
     ///
@@ -175,9 +188,12 @@ impl LogicalSourceBuilder {
 
     pub(super) fn setup(self) -> Result<Setup, SourceError> {
         let server = Server::new(&self.database_url, &self.feed, self.answer_timeout, "")?;
-        let replication: ConnectOptions = self.database_url.parse().map_err(judge)?;
-        let replication =
-            replication.application_name(Setup::application_name(&self.feed)).answer_limit(self.answer_timeout);
+        let database_url = DatabaseUrl::parse(&self.database_url)?;
+        let replication = database_url.addresses().iter().map(|url| {
+            let options: ConnectOptions = url.parse().map_err(classify)?;
+            Ok(options.application_name(application_name(&self.feed)).answer_limit(self.answer_timeout))
+        });
+        let replication = replication.collect::<Result<_, SourceError>>()?;
         Ok(Setup {
             server,
             replication,
@@ -187,6 +203,7 @@ impl LogicalSourceBuilder {
             slot: self.slot,
             creates: self.creates,
             failover: self.failover,
+            slot_wait: self.slot_wait,
         })
     }
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::builder::LogicalSourceBuilder;
-use super::facts::ServerFacts;
-use super::requirements::check_slot;
+use super::server_state::ServerState;
 use super::setup::Setup;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
@@ -36,18 +35,18 @@ impl LogicalSourceBuilder {
         let setup = self.setup()?;
         let Setup { server, feed, slot, .. } = &setup;
         let mut connection = server.connect(None).await?;
-        let facts = ServerFacts::ask(server, &mut connection).await?;
+        let state = ServerState::read_primary(server, &mut connection).await?;
         let won = election::win(server, &mut connection, feed);
         if tokio::time::timeout(Duration::from_millis(ELECTION_LIMIT_MS), won).await.is_err() {
             return Err(SourceError::transient("a relay of this feed is active: stop it first"));
         }
-        if let Some(found) = setup.slot_facts(&mut connection, &facts).await? {
-            check_slot(slot, &facts, &found)?;
+        if let Some(found) = setup.slot(&mut connection, &state).await? {
+            found.check(slot, &state)?;
             let drop_slot = sqlx::query("select pg_drop_replication_slot($1)").bind(slot);
             server.answer(drop_slot.execute(&mut connection)).await?;
             tracing::info!(target: "change_feed::source", %feed, slot, "dropped the replication slot");
         }
-        setup.drop_publication(&mut connection, &facts).await?;
+        setup.drop_publication(&mut connection, &state).await?;
         state::forget(server, &mut connection, feed).await
     }
 }

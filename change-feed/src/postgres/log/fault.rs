@@ -20,7 +20,7 @@ pub enum CaptureFault {
     #[error("pgoutput sent {0}")]
     Order(&'static str),
     /// A time that no clock shows.
-    #[error("the time of a commit is none")]
+    #[error("the commit timestamp is out of range")]
     Time(#[from] TimestampOutOfRange),
     /// A row that has not the form of rows.
     #[error("a row of {table} can't be read")]
@@ -40,7 +40,7 @@ pub enum CaptureFault {
         column: String,
     },
     /// A row of an outbox is no event.
-    #[error("the {column} of a row of the outbox {outbox} is not one, in the transaction that commits at {commit}")]
+    #[error("outbox {outbox}: invalid {column}, in the transaction that commits at {commit}")]
     Event {
         /// The outbox.
         outbox: String,
@@ -65,6 +65,14 @@ pub enum CaptureFault {
         /// The commit record of the transaction.
         commit: Lsn,
     },
+    /// The log carries a row without a part of its key.
+    #[error("a row of {table} comes without a value of {column}, which is part of its key")]
+    KeyIncomplete {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// Nothing tells the rows of a table apart.
     #[error("{table} has no key: neither a primary key nor the index of a replica identity")]
     NoKey {
@@ -84,10 +92,14 @@ impl CaptureFault {
                 "give the outbox the columns that change_feed::outbox::Guard makes, and publish it without a column list"
             }
             Self::Event { .. } | Self::Message { .. } => {
-                "mend its writer. The log keeps what is written: to go on past it, start a feed under a new name"
+                "correct its writer; the log keeps what is written: to go on past it, start a feed under a new name"
             }
             Self::CapturesChanged { .. } => {
                 "let the feed capture what it did until it is past that transaction, and change it then"
+            }
+            Self::KeyIncomplete { .. } => {
+                "give the table and all of its partitions one replica identity whose columns are published and not null; the \
+                 log keeps what is written: to go on past it, start a feed under a new name"
             }
             Self::NoKey { .. } => "give the table a primary key, or leave it out of the feed",
         }

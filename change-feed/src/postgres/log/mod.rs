@@ -64,21 +64,28 @@ pub(crate) mod assembler;
 pub(crate) mod builder;
 pub(crate) mod captures;
 pub(crate) mod catalog_key;
+pub(crate) mod catalog_table;
 pub(crate) mod clean_up;
-pub(crate) mod facts;
 pub(crate) mod fault;
 mod keeping;
 pub(crate) mod logical_messages;
 pub(crate) mod named_outbox;
 pub(crate) mod outbox_rows;
 pub(crate) mod place;
-pub(crate) mod requirements;
+pub(crate) mod publication;
+pub(crate) mod server_state;
 pub(crate) mod session;
 pub(crate) mod setup;
+pub(crate) mod slot;
+pub(crate) mod slot_creation;
 pub(crate) mod source;
+pub(crate) mod table_checks;
 pub(crate) mod tables;
 pub(crate) mod timestamptz;
 pub(crate) mod transaction_ids;
+
+/// The kind of source that the identity of its feeds names.
+const KIND: &str = "postgres-logical";
 
 pub use builder::LogicalSourceBuilder;
 pub use fault::CaptureFault;

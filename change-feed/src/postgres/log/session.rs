@@ -8,14 +8,17 @@ use sqlx::postgres::PgConnection;
 
 use super::assembler::{Assembler, Limits, Start};
 use super::catalog_key::CatalogKey;
-use super::facts::{ServerFacts, TableFacts};
+use super::catalog_table::CapturedTable;
 use super::place::Place;
-use super::requirements::{left_before, place_in, unfit};
-use super::setup::{Setup, judge};
+use super::server_state::ServerState;
+use super::setup::{Setup, classify};
+use super::slot::{left_before, place_in};
 use super::tables::Learned;
 use crate::feed::mismatch::Mismatch;
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
+use crate::postgres::mismatch::unfit;
+use crate::postgres::server::application_name;
 use crate::source::SourceError;
 use postgres_replication::Confirmer;
 use postgres_replication::Frame;
@@ -57,22 +60,22 @@ impl Streaming {
         limits: Limits,
         after: &Position,
     ) -> Result<Self, SourceError> {
-        let facts = ServerFacts::ask(&setup.server, connection).await?;
-        let slot = setup.slot_facts(connection, &facts).await?;
+        let facts = ServerState::read_primary(&setup.server, connection).await?;
+        let slot = setup.slot(connection, &facts).await?;
         let place = place_in(&setup.slot, slot.as_ref(), &facts, after)?;
-        let mut replication = ReplicationConnection::connect(&setup.replication).await.map_err(judge)?;
+        let mut replication = setup.replication_connection(&facts).await?;
         if place.timeline != facts.timeline {
             check_history(&mut replication, &facts, &place, after).await?;
         }
-        let behind_bytes = facts.flushed.as_u64().saturating_sub(place.lsn.as_u64());
+        let wal_bytes = facts.flushed.as_u64().saturating_sub(place.lsn.as_u64());
         tracing::info!(
-            target: "change_feed::source", feed = %setup.feed, slot = setup.slot, from = %place.lsn, behind_bytes,
-            "streaming; so much of the log is to be read"
+            target: "change_feed::source", feed = %setup.feed, slot = setup.slot, from = %place.lsn,
+            "streaming; {wal_bytes} bytes of WAL to catch up"
         );
         let options = StartOptions::new([setup.publication.clone()]).messages(setup.captures.messages.is_some());
         let stream = free_slot(setup, connection, &facts, replication, place, &options).await?;
-        let tables = TableFacts::ask(&setup.server, connection, &setup.captures.published()).await?;
-        let tables = tables.into_iter().map(|table| (table.oid, table.name)).collect();
+        let tables = CapturedTable::read_all(&setup.server, connection, &setup.captures.published()).await?;
+        let tables = tables.into_iter().map(|captured| (captured.table.oid, captured.table.name)).collect();
         let start = Start {
             tables,
             place: Place { timeline: facts.timeline, ..place },
@@ -109,7 +112,7 @@ impl Streaming {
                     () = tokio::time::sleep_until(at.into()) => continue,
                 },
             };
-            self.take(frame.map_err(judge)?, now)?;
+            self.take(frame.map_err(classify)?, now)?;
         }
     }
 
@@ -127,7 +130,7 @@ impl Streaming {
     fn gather(&mut self) -> Result<Option<u32>, SourceError> {
         let now = Instant::now();
         while self.unknown.is_none() && !self.assembler.is_full() {
-            match self.stream.next_buffered().map_err(judge)? {
+            match self.stream.next_buffered().map_err(classify)? {
                 Some(frame) => self.take(frame, now)?,
                 None => break,
             }
@@ -167,20 +170,20 @@ impl Streaming {
 
 /// The key of a table whose log marks every column as one.
 pub(super) async fn key_of(setup: &Setup, connection: &mut PgConnection, oid: u32) -> Result<CatalogKey, SourceError> {
-    TableFacts::key(&setup.server, connection, oid).await
+    CatalogKey::read(&setup.server, connection, oid).await
 }
 
 /// The server is on another timeline than the feed was: was that one left before the feed's position?
 async fn check_history(
     replication: &mut ReplicationConnection,
-    facts: &ServerFacts,
+    facts: &ServerState,
     place: &Place,
     after: &Position,
 ) -> Result<(), SourceError> {
     // The first timeline has no history, and no server goes back to an earlier one.
     let has_history = facts.timeline > place.timeline;
     let history = match has_history {
-        true => Some(replication.query(&format!("TIMELINE_HISTORY {}", facts.timeline)).await.map_err(judge)?),
+        true => Some(replication.query(&format!("TIMELINE_HISTORY {}", facts.timeline)).await.map_err(classify)?),
         false => None,
     };
     let history = history.as_ref().and_then(|rows| rows.get(0, "content"));
@@ -198,7 +201,7 @@ async fn check_history(
 async fn free_slot(
     setup: &Setup,
     connection: &mut PgConnection,
-    facts: &ServerFacts,
+    facts: &ServerState,
     replication: ReplicationConnection,
     place: Place,
     options: &StartOptions,
@@ -208,16 +211,16 @@ async fn free_slot(
     loop {
         let ready = match replication.take() {
             Some(ready) => ready,
-            None => ReplicationConnection::connect(&setup.replication).await.map_err(judge)?,
+            None => setup.replication_connection(facts).await?,
         };
         match ready.start(&setup.slot, place.lsn, options).await {
             Ok(stream) => return Ok(stream),
             Err(ReplicationError::SlotInUse(_)) => {}
-            Err(error) => return Err(judge(error)),
+            Err(error) => return Err(refused(setup, connection, error).await),
         }
-        let slot = setup.slot_facts(connection, facts).await?;
+        let slot = setup.slot(connection, facts).await?;
         if let Some((pid, name)) = slot.and_then(|slot| Some((slot.active_pid?, slot.active_name))) {
-            let ours = name.as_deref() == Some(&Setup::application_name(&setup.feed));
+            let ours = name.as_deref() == Some(&application_name(&setup.feed));
             if began.elapsed() > Duration::from_millis(SLOT_LIMIT_MS) {
                 return Err(in_use(setup, pid, name.as_deref(), ours));
             }
@@ -232,6 +235,14 @@ async fn free_slot(
             }
         }
         tokio::time::sleep(Duration::from_millis(SLOT_INTERVAL_MS)).await;
+    }
+}
+
+/// Maps the server's refusal to start the stream. A server that became a standby meanwhile refuses too, and that passes.
+async fn refused(setup: &Setup, connection: &mut PgConnection, error: ReplicationError) -> SourceError {
+    match ServerState::read_primary(&setup.server, connection).await {
+        Ok(_) => classify(error),
+        Err(standby) => standby,
     }
 }
 

@@ -1,32 +1,38 @@
-//! What a feed needs on its server: looked at, and made where that is wanted.
+//! What a feed needs on its server: checked, and made where that is wanted.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::captures::{Captures, TableName, quoted};
-use super::facts::{PublicationFacts, ServerFacts, SlotFacts, TableFacts};
-use super::requirements::{
-    check_publication, check_server, check_tables, create_publication, missing_tables, publication_of,
-    publication_was_dropped, unfit, with_publication,
+use super::catalog_table::CapturedTable;
+use super::publication::{
+    Publication, check_publication, create_publication, missing_tables, publication_of, publication_was_dropped,
+    publish_all_operations, with_publication,
 };
+use super::server_state::ServerState;
+use super::slot::Slot;
+use super::table_checks::check_tables;
 use crate::feed::identity::FeedName;
-use crate::postgres::election::SIGN_OF_LIFE_INTERVAL;
-use crate::postgres::server::Server;
-use crate::postgres::state;
+use crate::postgres::mismatch::unfit;
+use crate::postgres::server::{Server, standby};
+use crate::postgres::{sqlstate, state};
 use crate::source::SourceError;
-use postgres_replication::ConnectOptions;
-use postgres_replication::NewSlot;
-use postgres_replication::ReplicationConnection;
-use postgres_replication::ReplicationError;
+use postgres_replication::{ConnectOptions, ReplicationConnection, ReplicationError};
+use std::time::Duration;
 
 /// The first version whose slots can survive a fail-over.
 const FAILOVER_SINCE: i32 = 170_000;
+
+/// What a role may set by default that ends or delays what a walsender does. Not every version knows each of them.
+const WALSENDER_SETTINGS: &str = "select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings \
+     where name in ('transaction_timeout', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')";
 
 /// A feed, and what it needs on its server.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub(super) server: Server,
-    pub(super) replication: ConnectOptions,
+    /// For each address of the server.
+    pub(super) replication: Vec<ConnectOptions>,
     pub(super) feed: FeedName,
     pub(super) captures: Captures,
     pub(super) publication: String,
@@ -35,45 +41,47 @@ pub(super) struct Setup {
     pub(super) creates: bool,
     /// Whether the slot is made to survive a fail-over.
     pub(super) failover: bool,
+    /// How long a slot that is made may wait for open transactions.
+    pub(super) slot_wait: Duration,
 }
 
 impl Setup {
-    /// What the server's sessions of this feed are called.
-    pub(super) fn application_name(feed: &FeedName) -> String {
-        format!("change-feed {feed}")
-    }
-
-    /// The server can be captured from, and everything but the slot is as it must be, or will be made so.
-    pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<ServerFacts, SourceError> {
-        let facts = ServerFacts::ask(&self.server, connection).await?;
-        check_server(&facts)?;
-        if self.failover && facts.version < FAILOVER_SINCE {
+    /// Checks that the server can be captured from, and that everything but the slot is as it must be or will be made so.
+    pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<ServerState, SourceError> {
+        let state = ServerState::read(&self.server, connection).await?;
+        if state.in_recovery && state::has_begun(&self.server, connection, &self.feed).await? {
+            return Err(standby());
+        }
+        state.check()?;
+        if self.failover && state.version < FAILOVER_SINCE {
             return Err(unfit(
-                format!("PostgreSQL {} has no slots that survive a fail-over", facts.version / 10_000),
+                format!("PostgreSQL {} has no slots that survive a fail-over", state.version / 10_000),
                 "use PostgreSQL 17 or later, or make the feed without failover()",
             ));
         }
-        self.check_tables(connection).await?;
-        let publication = self.publication_facts(connection, &facts).await?;
-        match &publication {
-            None if self.creates => {}
-            Some(found) if self.creates && self.is_own(found) && !missing_tables(&self.captures, found).is_empty() => {}
-            found => check_publication(&self.publication, &self.captures, found.as_ref())?,
+        let publication = self.publication(connection, &state).await?;
+        let is_made =
+            self.creates && publication.as_ref().is_none_or(|found| self.is_own(found) && self.needs_more(found));
+        let to_be_made = Publication::to_be_made(&self.captures);
+        let checked = publication.as_ref().filter(|_| !is_made).unwrap_or(&to_be_made);
+        self.check_tables(connection, checked, &state).await?;
+        if !is_made {
+            check_publication(&self.publication, &self.captures, publication.as_ref())?;
         }
-        Ok(facts)
+        Ok(state)
     }
 
     /// Makes what is missing: the feed's table, the publication, and the slot of a feed that is new. Relays of one feed that
     /// do so at once wait for each other.
-    pub(super) async fn make(&self, connection: &mut PgConnection, facts: &ServerFacts) -> Result<(), SourceError> {
+    pub(super) async fn make(&self, connection: &mut PgConnection, state: &ServerState) -> Result<(), SourceError> {
         state::create(&self.server, connection).await?;
         let key = format!("change-feed makes what is missing of {}", self.feed);
         let lock = sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(&key);
         self.server.answer(lock.execute(&mut *connection)).await?;
-        self.make_publication(connection, facts).await?;
+        self.make_publication(connection, state).await?;
         let stored = state::checkpoint(&self.server, connection, &self.feed).await?;
-        if stored.is_none() && self.slot_facts(connection, facts).await?.is_none() {
-            self.make_slot(connection).await?;
+        if stored.is_none() {
+            self.make_slot(connection, state).await?;
         }
         // A connection that is given up before gives the lock up too.
         let unlock = sqlx::query("select pg_advisory_unlock(hashtextextended($1, 0))").bind(&key);
@@ -81,9 +89,9 @@ impl Setup {
     }
 
     /// Makes the publication, or adds to it what it lacks if the feed has made it.
-    async fn make_publication(&self, connection: &mut PgConnection, facts: &ServerFacts) -> Result<(), SourceError> {
+    async fn make_publication(&self, connection: &mut PgConnection, state: &ServerState) -> Result<(), SourceError> {
         let name = quoted(&self.publication);
-        match self.publication_facts(connection, facts).await? {
+        match self.publication(connection, state).await? {
             // What was written since it was dropped would be missing.
             None if self.publication_read(connection).await?.is_some() => {
                 return Err(publication_was_dropped(&self.publication, &self.feed, None));
@@ -91,51 +99,36 @@ impl Setup {
             None => {
                 let comment = self.comment().replace('\'', "''");
                 let create = create_publication(&name, &self.captures);
-                self.own(connection, &format!("{create} comment on publication {name} is '{comment}';")).await?;
+                self.run_as_owner(connection, &format!("{create} comment on publication {name} is '{comment}';"))
+                    .await?;
                 tracing::info!(target: "change_feed::source", feed = %self.feed, publication = name, "created");
             }
-            Some(found) if self.is_own(&found) => {
+            Some(found) if self.is_own(&found) && self.needs_more(&found) => {
                 let missing = missing_tables(&self.captures, &found);
                 let tables: Vec<_> = missing.iter().map(TableName::quoted).collect();
-                if !tables.is_empty() {
-                    let tables = tables.join(", ");
-                    self.own(connection, &format!("alter publication {name} add table {tables};")).await?;
-                    tracing::info!(target: "change_feed::source", feed = %self.feed, tables, "added to the publication");
-                }
+                let tables = tables.join(", ");
+                let operations = match self.has_only_outboxes(&found) && !self.captures.tables.is_empty() {
+                    true => publish_all_operations(&name),
+                    false => String::new(),
+                };
+                let add = format!("{operations} alter publication {name} add table {tables};");
+                self.run_as_owner(connection, &add).await?;
+                tracing::info!(target: "change_feed::source", feed = %self.feed, tables, "added to the publication");
             }
             Some(_) => {}
         }
         Ok(())
     }
 
-    /// Makes the slot of a new feed. The slot of a feed that has a position is never made anew: what was written since would
-    /// be missing.
-    async fn make_slot(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
-        tracing::info!(
-            target: "change_feed::source", feed = %self.feed, slot = self.slot,
-            "creating the replication slot, which waits for the transactions that are running"
-        );
-        let made = async {
-            let mut replication = ReplicationConnection::connect(&self.replication).await?;
-            let slot = NewSlot::new(&self.slot).failover(self.failover);
-            let made = replication.create_slot(&slot).await;
-            replication.close().await;
-            made
-        };
-        let mut made = std::pin::pin!(made);
-        let made = loop {
-            tokio::select! {
-                made = &mut made => break made.map_err(judge)?,
-                // A session that is silent for long may be ended by what lies between.
-                () = tokio::time::sleep(SIGN_OF_LIFE_INTERVAL) => {
-                    let sign = sqlx::query("select 1");
-                    self.server.answer(connection.execute(sign)).await?;
-                }
-            }
-        };
-        let from = made.consistent_point;
-        tracing::info!(target: "change_feed::source", feed = %self.feed, slot = self.slot, %from, "created");
-        Ok(())
+    /// Whether tables must be added to the feed's own publication.
+    fn needs_more(&self, publication: &Publication) -> bool {
+        !missing_tables(&self.captures, publication).is_empty()
+    }
+
+    /// Whether the publication holds no table whose rows are captured, so that it publishes inserts alone.
+    fn has_only_outboxes(&self, publication: &Publication) -> bool {
+        let is_outbox = |name: &TableName| self.captures.outbox(&name.schema, &name.name).is_some();
+        publication.tables.iter().all(|table| is_outbox(&table.name))
     }
 
     /// A new feed was not told to make its slot, or somebody dropped it.
@@ -154,45 +147,44 @@ impl Setup {
     pub(super) async fn drop_publication(
         &self,
         connection: &mut PgConnection,
-        facts: &ServerFacts,
+        state: &ServerState,
     ) -> Result<(), SourceError> {
-        match self.publication_facts(connection, facts).await? {
+        match self.publication(connection, state).await? {
             Some(found) if self.is_own(&found) => {
-                self.own(connection, &format!("drop publication {};", quoted(&self.publication))).await
+                self.run_as_owner(connection, &format!("drop publication {};", quoted(&self.publication))).await
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether everything still is as it must be.
+    /// Checks that everything still is as it must be.
     pub(super) async fn check_again(
         &self,
         connection: &mut PgConnection,
-        facts: &ServerFacts,
-    ) -> Result<Option<SlotFacts>, SourceError> {
-        self.check_tables(connection).await?;
-        let publication = self.publication_facts(connection, facts).await?;
+        state: &ServerState,
+    ) -> Result<Option<Slot>, SourceError> {
+        let publication = self.publication(connection, state).await?;
         let read = self.publication_read(connection).await?;
-        match publication {
-            None if read.is_some() => return Err(publication_was_dropped(&self.publication, &self.feed, None)),
-            found => {
-                check_publication(&self.publication, &self.captures, found.as_ref())?;
-                if let Some(found) = found {
-                    self.check_same(connection, read, found.oid).await?;
-                }
-            }
+        if publication.is_none() && read.is_some() {
+            return Err(publication_was_dropped(&self.publication, &self.feed, None));
         }
-        self.slot_facts(connection, facts).await
+        let to_be_made = Publication::to_be_made(&self.captures);
+        self.check_tables(connection, publication.as_ref().unwrap_or(&to_be_made), state).await?;
+        check_publication(&self.publication, &self.captures, publication.as_ref())?;
+        if let Some(found) = publication {
+            self.check_same(connection, read, found.oid).await?;
+        }
+        self.slot(connection, state).await
     }
 
-    /// The object id of the publication that the feed has read so far, as its relays have written it down.
+    /// The object id of the publication that the feed has read so far, as its relays have recorded it.
     async fn publication_read(&self, connection: &mut PgConnection) -> Result<Option<u32>, SourceError> {
         let captures = state::captures(&self.server, connection, &self.feed).await?;
         Ok(captures.as_deref().and_then(publication_of))
     }
 
-    /// The publication is the one that the feed began with. One that was dropped and made anew lacks what was written in
-    /// between, and PostgreSQL 18 passes over that in silence.
+    /// Checks that the publication is the one that the feed began with. One that was dropped and made anew lacks what was
+    /// written in between, and PostgreSQL 18 passes over that in silence.
     async fn check_same(
         &self,
         connection: &mut PgConnection,
@@ -212,25 +204,31 @@ impl Setup {
         }
     }
 
-    pub(super) async fn slot_facts(
+    pub(super) async fn slot(
         &self,
         connection: &mut PgConnection,
-        facts: &ServerFacts,
-    ) -> Result<Option<SlotFacts>, SourceError> {
-        SlotFacts::ask(&self.server, connection, facts.version, &self.slot).await
+        state: &ServerState,
+    ) -> Result<Option<Slot>, SourceError> {
+        Slot::read(&self.server, connection, state.version, &self.slot).await
     }
 
-    async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
-        let tables = TableFacts::ask(&self.server, connection, &self.captures.published()).await?;
-        check_tables(&self.captures, &tables)
-    }
-
-    async fn publication_facts(
+    async fn check_tables(
         &self,
         connection: &mut PgConnection,
-        facts: &ServerFacts,
-    ) -> Result<Option<PublicationFacts>, SourceError> {
-        PublicationFacts::ask(&self.server, connection, facts.version, &self.publication).await
+        publication: &Publication,
+        state: &ServerState,
+    ) -> Result<(), SourceError> {
+        let tables = CapturedTable::read_all(&self.server, connection, &self.captures.published()).await?;
+        check_tables(&self.captures, &tables, publication, state.version)
+    }
+
+    async fn publication(
+        &self,
+        connection: &mut PgConnection,
+        state: &ServerState,
+    ) -> Result<Option<Publication>, SourceError> {
+        let tables = self.captures.published();
+        Publication::read(&self.server, connection, state.version, &self.publication, &tables).await
     }
 
     /// The comment that marks a publication as this feed's own: others are not altered.
@@ -238,47 +236,66 @@ impl Setup {
         format!("made by the change feed {}", self.feed)
     }
 
-    fn is_own(&self, publication: &PublicationFacts) -> bool {
+    fn is_own(&self, publication: &Publication) -> bool {
         publication.comment.as_deref() == Some(&self.comment())
     }
 
     /// Runs what only the tables' owner may.
-    async fn own(&self, connection: &mut PgConnection, script: &str) -> Result<(), SourceError> {
+    async fn run_as_owner(&self, connection: &mut PgConnection, script: &str) -> Result<(), SourceError> {
         let run = async { Ok(connection.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned()))).await) };
         match self.server.answer(run).await? {
             Ok(_) => Ok(()),
-            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("42501") => Err(unfit(
-                format!("the feed's role may not alter its publication ({refusal})"),
+            Err(error) if sqlstate::is_privilege_missing(&error) => Err(unfit(
+                format!("the feed's role may not alter its publication ({error})"),
                 format!("let the tables' owner run: {script}"),
             )),
             Err(other) => self.server.answer(async { Err(other) }).await,
         }
     }
+
+    /// Opens a replication connection to the server that answered last, and checks that it is the same server: behind a name
+    /// that moves it may be another one.
+    pub(super) async fn replication_connection(
+        &self,
+        state: &ServerState,
+    ) -> Result<ReplicationConnection, SourceError> {
+        let options = self.replication.get(self.server.current_address()).or(self.replication.first());
+        let options = options.ok_or_else(|| SourceError::transient("the URL names no address"))?;
+        let mut replication = ReplicationConnection::connect(options).await.map_err(classify)?;
+        let system = replication.identify_system().await.map_err(classify)?;
+        state.check_same_server(&system.identifier, system.timeline)?;
+        replication.query(WALSENDER_SETTINGS).await.map_err(classify)?;
+        Ok(replication)
+    }
 }
 
-/// What an error of the replication protocol means for the feed.
-pub(super) fn judge(error: ReplicationError) -> SourceError {
-    let said = error.server_error().map_or_else(|| error.to_string(), ToString::to_string);
+/// Maps an error of the replication protocol to what the feed does about it.
+pub(super) fn classify(error: ReplicationError) -> SourceError {
+    let text = error.server_error().map_or_else(|| error.to_string(), ToString::to_string);
     match &error {
         ReplicationError::Denied(_) => {
-            unfit(said, "let an administrator give the feed's role the attribute REPLICATION")
+            unfit(text, "let an administrator give the feed's role the attribute REPLICATION")
         }
         ReplicationError::PublicationMissing(_) | ReplicationError::SlotMissing(_) => {
-            unfit(said, "somebody dropped what the feed reads: start the feed anew under a new name")
+            unfit(text, "somebody dropped what the feed reads: start the feed anew under a new name")
         }
         ReplicationError::Prerequisite(_) => {
-            unfit(said, "mend what the server says; if the slot was invalidated, start a feed under a new name")
+            unfit(text, "correct what the server names; if the slot was invalidated, start a feed under a new name")
         }
         ReplicationError::Authentication { .. } | ReplicationError::Tls { .. } | ReplicationError::Unusable(_) => {
             SourceError::Fatal {
                 what: "the database refused the feed".to_owned(),
                 remedy:
-                    "mend the database's URL, the role's password or the server's pg_hba.conf (the feed's role must \
+                    "correct the database's URL, the role's password or the server's pg_hba.conf (the feed's role must \
                          be let in for replication too)"
                         .to_owned(),
                 source: Some(Box::new(error)),
             }
         }
+        ReplicationError::Refused(refusal) => match sqlstate::remedy(refusal.sqlstate()) {
+            Some(remedy) => unfit(text, remedy),
+            None => SourceError::transient(error),
+        },
         _ => SourceError::transient(error),
     }
 }

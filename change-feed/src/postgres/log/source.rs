@@ -10,16 +10,16 @@ use tokio::sync::{Mutex, watch};
 
 use super::assembler::Limits;
 use super::builder::LogicalSourceBuilder;
-use super::facts::ServerFacts;
 use super::place::Place;
-use super::requirements::place_in;
+use super::server_state::ServerState;
 use super::session::{Given, Streaming, key_of};
 use super::setup::Setup;
+use super::slot::place_in;
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
-use crate::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
+use crate::postgres::election::{HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::postgres::{election, state};
 use crate::source::SourceError;
 use crate::source::{Elected, Source, Start};
@@ -78,12 +78,12 @@ struct Holding {
     connection: PgConnection,
     /// The server's process that holds the lock.
     process: i32,
-    facts: ServerFacts,
+    facts: ServerState,
 }
 
 impl LogicalSource {
     /// The kind of source that the identity of its feeds names.
-    pub const KIND: &str = "postgres-logical";
+    pub const KIND: &str = super::KIND;
 
     /// A source for this feed, to be told what it captures.
     ///
@@ -289,7 +289,7 @@ impl Shared {
         Ok((Holding { connection, process, facts }, generation, checkpoint))
     }
 
-    fn identity_at(&self, facts: &ServerFacts) -> SourceIdentity {
+    fn identity_at(&self, facts: &ServerState) -> SourceIdentity {
         let system = format!("{}/{}", facts.system, facts.database_oid);
         SourceIdentity::new(LogicalSource::KIND, system, captures(&self.setup.slot))
     }
@@ -339,7 +339,7 @@ impl Shared {
                 let slot = self.setup.check_again(connection, facts).await?;
                 let place = state::checkpoint(&self.setup.server, connection, &self.setup.feed).await?;
                 let position = place.map_or(Position::ORIGIN, |checkpoint| checkpoint.position);
-                let now = ServerFacts::ask(&self.setup.server, connection).await?;
+                let now = ServerState::read_primary(&self.setup.server, connection).await?;
                 place_in(&self.setup.slot, slot.as_ref(), &now, &position)?;
             }
             Ok(())
@@ -389,7 +389,7 @@ fn captures(slot: &str) -> String {
 /// Gives signs of life over the session of an election for as long as that lasts and the source exists.
 async fn keep_alive(source: Weak<Shared>, generation: i64) {
     for sign in 1_u32.. {
-        tokio::time::sleep(SIGN_OF_LIFE_INTERVAL).await;
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
         let Some(shared) = source.upgrade() else {
             return;
         };

@@ -90,6 +90,8 @@ impl Tables {
 #[derive(Debug, Clone)]
 pub(super) struct TableRows {
     pub(super) table: Arc<Table>,
+    /// The place after the last column of the key.
+    key_end: usize,
 }
 
 impl TableRows {
@@ -108,10 +110,11 @@ impl TableRows {
         if places.is_empty() {
             return Err(CaptureFault::NoKey { table: table.qualified_name().to_owned() });
         }
-        Ok(Self { table: Arc::new(table) })
+        let key_end = places.iter().max().map_or(0, |last| last + 1);
+        Ok(Self { table: Arc::new(table), key_end })
     }
 
-    pub(super) fn row(&self, tuple: Tuple<'_>, keeping: &mut Keeping<'_>) -> Result<Row, CaptureFault> {
+    fn row(&self, tuple: Tuple<'_>, keeping: &mut Keeping<'_>) -> Result<Row, CaptureFault> {
         if tuple.len() != self.table.columns().len() {
             return Err(CaptureFault::Order("a row that has not the columns of its table"));
         }
@@ -119,10 +122,32 @@ impl TableRows {
         Row::from_tuple_data(keeping.keep(tuple.as_bytes())).map_err(fault)
     }
 
+    /// The row before a change, as far as the log has it.
     pub(super) fn before(&self, old: OldTuple<'_>, keeping: &mut Keeping<'_>) -> Result<BeforeImage, CaptureFault> {
-        match old {
-            OldTuple::Key(tuple) => Ok(BeforeImage::Key(self.row(tuple, keeping)?)),
-            OldTuple::Row(tuple) => Ok(BeforeImage::Full(self.row(tuple, keeping)?)),
+        let before = match old {
+            OldTuple::Key(tuple) => BeforeImage::Key(self.row(tuple, keeping)?),
+            OldTuple::Row(tuple) => BeforeImage::Full(self.row(tuple, keeping)?),
+        };
+        self.check_key(before.row())?;
+        Ok(before)
+    }
+
+    /// A new row.
+    pub(super) fn inserted(&self, tuple: Tuple<'_>, keeping: &mut Keeping<'_>) -> Result<Row, CaptureFault> {
+        let row = self.row(tuple, keeping)?;
+        self.check_key(&row)?;
+        Ok(row)
+    }
+
+    /// A row without its whole key would be taken for another one.
+    fn check_key(&self, row: &Row) -> Result<(), CaptureFault> {
+        let mut cells = self.table.columns().iter().zip(row.cells()).take(self.key_end);
+        match cells.find(|(column, cell)| column.is_key && !matches!(cell, Cell::Text(_))) {
+            Some((column, _)) => Err(CaptureFault::KeyIncomplete {
+                table: self.table.qualified_name().to_owned(),
+                column: column.name.to_string(),
+            }),
+            None => Ok(()),
         }
     }
 
@@ -134,12 +159,10 @@ impl TableRows {
         keeping: &mut Keeping<'_>,
     ) -> Result<Row, CaptureFault> {
         let after = self.row(new, keeping)?;
-        let Some(before) = before else {
+        let Some(before) = before.filter(|_| after.cells().any(|cell| cell == Cell::Unchanged)) else {
+            self.check_key(&after)?;
             return Ok(after);
         };
-        if !after.cells().any(|cell| cell == Cell::Unchanged) {
-            return Ok(after);
-        }
         let whole = matches!(before, BeforeImage::Full(_));
         let columns = self.table.columns().iter().zip(after.cells().zip(before.row().cells()));
         let filled = columns.map(|(column, (now, before))| match now {
@@ -147,7 +170,9 @@ impl TableRows {
             now => now,
         });
         let fault = |source| CaptureFault::Row { table: self.table.qualified_name().to_owned(), source };
-        Row::from_cells(filled).map_err(fault)
+        let after = Row::from_cells(filled).map_err(fault)?;
+        self.check_key(&after)?;
+        Ok(after)
     }
 
     /// Whether the two rows have another key. A value that did not change is the same.

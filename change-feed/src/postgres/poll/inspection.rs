@@ -28,7 +28,7 @@ pub(super) async fn inspect(
     }
     check_outbox(server, connection, outbox).await?;
     let captures = format!("{}.{}", outbox.schema(), outbox.table());
-    Ok(SourceIdentity::new("postgres-poll", format!("{system}/{database}"), captures))
+    Ok(SourceIdentity::new(super::KIND, format!("{system}/{database}"), captures))
 }
 
 /// The outbox is there, and the two indexes without which every poll would read all of it.

@@ -59,5 +59,8 @@ pub(crate) mod source;
 pub(crate) mod statements;
 pub(crate) mod transactions;
 
+/// The kind of source that the identity of its feeds names.
+const KIND: &str = "postgres-poll";
+
 pub use builder::PostgresPollSourceBuilder;
 pub use source::PostgresPollSource;

@@ -10,7 +10,7 @@ use super::session::{Present, SCAN_MAX, Session, Stretch};
 use super::snapshot::Snapshot;
 use super::transactions::Transactions;
 use crate::feed::change::Change;
-use crate::feed::mismatch::{Mismatch, Side};
+use crate::feed::mismatch::Mismatch;
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::source::SourceError;
@@ -86,12 +86,8 @@ impl Reader {
 
     /// Starts after `position`, if this database's history holds it.
     pub(super) async fn start(&mut self, position: &Position) -> Result<(), SourceError> {
-        let progress = Progress::from_position(position).ok_or_else(|| Mismatch::Differs {
-            what: "kind of source",
-            kept_by: Side::Publisher,
-            stored: format!("the one that made {position}"),
-            found: "postgres-poll".to_owned(),
-        })?;
+        let progress =
+            Progress::from_position(position).ok_or_else(|| Mismatch::made_by_another_kind(position, super::KIND))?;
         let now = self.session.present().await?.snapshot;
         if !now.follows(progress.newest()) || self.has_another_event_at(progress.anchor()).await? {
             let (window, anchor) = (position.major(), None);

@@ -21,7 +21,7 @@ use crate::feed::part::Changes;
 use crate::outbox::event_types::EventTypes;
 use crate::outbox::pace::Wake;
 use crate::outbox::table::Outbox;
-use crate::postgres::election::{SIGN_OF_LIFE_INTERVAL, SILENCE_MAX};
+use crate::postgres::election::{HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::postgres::server::Server;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
@@ -224,7 +224,7 @@ impl Shared {
 /// Gives signs of life over the session of an election for as long as that lasts and the source exists.
 async fn keep_alive(source: Weak<Shared>, generation: i64) {
     loop {
-        tokio::time::sleep(SIGN_OF_LIFE_INTERVAL).await;
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
         let Some(shared) = source.upgrade() else {
             return;
         };

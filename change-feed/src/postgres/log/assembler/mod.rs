@@ -264,7 +264,7 @@ impl Assembler {
                 Content::Event(outbox.event(insert.new, &mut Keeping { frame, room: &mut self.room }, commit)?)
             }
             Shown::Rows(rows) => {
-                let row = rows.row(insert.new, &mut Keeping { frame, room: &mut self.room })?;
+                let row = rows.inserted(insert.new, &mut Keeping { frame, room: &mut self.room })?;
                 Content::Row(RowChange::insert(rows.table.clone(), row, committed_at))
             }
             Shown::Ignored => return Ok(()),
