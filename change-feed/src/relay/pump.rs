@@ -42,6 +42,8 @@ pub(super) struct Pump<'a, S, P> {
     /// What is acknowledged next; `None` while that is under way, and where nothing ever is.
     checkpoint: Option<Checkpoint>,
     stopping: bool,
+    /// Why the relay ends once what was captured before is published.
+    ending: Option<RelayError>,
     resting: bool,
 }
 
@@ -71,6 +73,7 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
             due: None,
             checkpoint: beginning.acknowledges.then(|| checkpoint.clone()),
             stopping: false,
+            ending: None,
             resting: false,
         }
     }
@@ -100,7 +103,7 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
                 acknowledging.set(acknowledge(&relay.source, checkpoint).fuse());
             }
             if self.stopping && publishing.is_terminated() && acknowledging.is_terminated() {
-                return Ok(());
+                return self.end();
             }
             // Completions first, since they make room. Capture last, since it may always be ready.
             let happened = tokio::select! {
@@ -122,21 +125,35 @@ impl<'a, S: Source, P: Publisher> Pump<'a, S, P> {
                 }
                 Happened::OutOfTime => {
                     warn!(target: LOG, feed = %relay.feed, "the time for the shutdown is over");
-                    return Ok(());
+                    return self.end();
                 }
                 Happened::Published(part, result) => self.published(&part, result),
                 Happened::Acknowledged(checkpoint, result) => self.acknowledged(checkpoint, result),
                 Happened::PauseChanged => Ok(()),
-                Happened::Captured(result) => self.captured(result),
+                Happened::Captured(result) => match self.captured(result) {
+                    // The source can't go on. What it gave before is right, and is published first.
+                    Err(Setback::Stop(error)) if !self.stopping => {
+                        self.ending = Some(error);
+                        self.stop();
+                        time.set(sleep(relay.options.shutdown_timeout).fuse());
+                        Ok(())
+                    }
+                    captured => captured,
+                },
             };
             match taken {
                 Ok(()) => {}
-                Err(setback) if self.stopping => return give_up(relay, setback),
+                Err(setback) if self.stopping => return give_up(relay, setback).and(self.end()),
                 Err(setback) => return Err(setback),
             }
             // A source and a publisher that are always ready must not starve other tasks.
             consume_budget().await;
         }
+    }
+
+    /// The end of a relay that has nothing left to publish.
+    fn end(&mut self) -> Result<(), Setback> {
+        self.ending.take().map_or(Ok(()), |error| Err(Setback::Stop(error)))
     }
 
     /// While a transaction is open at the publisher there is no rest: it would block readers there.

@@ -162,7 +162,7 @@ async fn a_malformed_message_stops_the_feed_and_its_content_is_not_shown() {
     let source = started(world.bare().messages("orders"), &Position::ORIGIN).await;
     world.run("select pg_logical_emit_message(true, 'orders', '{\"secret\": 1}')").await;
     let error = refusal(&source).await;
-    assert!(matches!(error, SourceError::Fatal { .. }), "{error:?}");
+    assert!(matches!(error, SourceError::Closed(_)), "{error:?}");
     let told = format!("{} {error:?}", text(&error));
     assert!(told.contains("\"orders\"") && !told.contains("secret"), "{told}");
 }
@@ -175,4 +175,30 @@ async fn an_event_at_no_time_stops_the_feed_and_names_its_outbox() {
     let error = refusal(&source).await;
     let told = format!("{} {error:?}", text(&error));
     assert!(told.contains("occurred_at") && told.contains("public.order_events") && !told.contains("secret"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_whole_before_a_row_that_cannot_be_an_event_is_given_and_then_the_row_is_named() {
+    let world = World::new().await;
+    let source = world.started(&Position::ORIGIN).await;
+    for version in 1..=5 {
+        world.append("a", version).await;
+    }
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    world
+        .run(&format!(
+            "insert into order_events (event_id, order_id, version, occurred_at) values ('{id}', 'a', 6, 'infinity')"
+        ))
+        .await;
+    world.append("a", 7).await;
+    let mut given = Vec::new();
+    let error = loop {
+        match source.next().await {
+            Ok(changes) => given.push(changes),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(versions(&given), (1..=5).map(|number| version("a", number)).collect::<Vec<_>>());
+    assert!(matches!(error, SourceError::Closed(_)), "{error:?}");
+    assert!(text(&error).contains(id) && text(&error).contains("occurred_at"), "{}", text(&error));
 }

@@ -1,6 +1,9 @@
 //! What the log can hold that a feed can't give.
 
+use uuid::Uuid;
+
 use crate::feed::row::InvalidRow;
+use crate::postgres::mismatch::unfit;
 use crate::source::SourceError;
 
 use postgres_replication::Lsn;
@@ -9,7 +12,8 @@ use postgres_replication::pgoutput::TimestampOutOfRange;
 
 /// What the log can hold that a feed can't give. It names places and columns, and never a value.
 ///
-/// None of them goes away when the same log is read again, so the feed stops: it would else lose a change.
+/// None of them goes away when the same log is read again. What is whole before it is given; then the feed fails closed, since it
+/// would else lose a change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureFault {
@@ -40,10 +44,13 @@ pub enum CaptureFault {
         column: String,
     },
     /// A row of an outbox is no event.
-    #[error("outbox {outbox}: invalid {column}, in the transaction that commits at {commit}")]
+    #[error("outbox {outbox}: invalid {column} of the event {}, in the transaction that commits at {commit}; everything before it is \
+             published", event_id.map_or_else(|| "without id".to_owned(), |id| id.to_string()))]
     Event {
         /// The outbox.
         outbox: String,
+        /// The row's event, where its id can be read.
+        event_id: Option<Uuid>,
         /// The column.
         column: &'static str,
         /// The commit record of its transaction.
@@ -109,6 +116,10 @@ impl CaptureFault {
 impl From<CaptureFault> for SourceError {
     fn from(fault: CaptureFault) -> Self {
         let (what, remedy) = (fault.to_string(), fault.remedy().to_owned());
-        Self::Fatal { what, remedy, source: std::error::Error::source(&fault).map(|cause| cause.to_string().into()) }
+        let what = match std::error::Error::source(&fault) {
+            Some(cause) => format!("{what}: {cause}"),
+            None => what,
+        };
+        unfit(what, remedy)
     }
 }

@@ -95,9 +95,10 @@ impl OutboxRows {
     ) -> Result<EventRecord, CaptureFault> {
         let values = self.values(row);
         let Self { name, types, .. } = self;
-        let fault = |field: Field| CaptureFault::Event { outbox: name.to_string(), column: field.name(), commit };
-        let event_id =
-            values.event_id.and_then(|id| Uuid::try_parse_ascii(id).ok()).ok_or_else(|| fault(Field::EventId))?;
+        let event_id = values.event_id.and_then(|id| Uuid::try_parse_ascii(id).ok());
+        let fault =
+            |field: Field| CaptureFault::Event { outbox: name.to_string(), event_id, column: field.name(), commit };
+        let event_id = event_id.ok_or_else(|| fault(Field::EventId))?;
         let key = values.key.and_then(|key| str::from_utf8(key).ok()).ok_or_else(|| fault(Field::Key))?;
         let version = values.version.and_then(number).ok_or_else(|| fault(Field::Version))?;
         let event_type =

@@ -42,6 +42,8 @@ pub(super) struct Streaming {
     unknown: Option<(u32, Bytes)>,
     /// Taken from the assembler and not yet given.
     kept: Option<Changes>,
+    /// Why the stream can't go on, once what came whole before that is given.
+    fault: Option<SourceError>,
 }
 
 /// What a stream came to.
@@ -85,7 +87,7 @@ impl Streaming {
         if after.is_origin() {
             assembler.announce_start();
         }
-        Ok(Self { stream, assembler, unknown: None, kept: None })
+        Ok(Self { stream, assembler, unknown: None, kept: None, fault: None })
     }
 
     pub(super) fn confirmer(&self) -> Confirmer {
@@ -98,8 +100,20 @@ impl Streaming {
             return Ok(Given::Changes(kept));
         }
         loop {
-            if let Some(oid) = self.gather()? {
-                return Ok(Given::NeedsKey(oid));
+            if self.fault.is_none() {
+                match self.gather() {
+                    Ok(Some(oid)) => return Ok(Given::NeedsKey(oid)),
+                    Ok(None) => {}
+                    Err(error) => self.fault = Some(error),
+                }
+            }
+            if let Some(error) = self.fault.take() {
+                // What is whole is given first, and then the stream ends.
+                let Some(whole) = self.assembler.take_whole() else {
+                    return Err(error);
+                };
+                self.fault = Some(error);
+                return Ok(Given::Changes(whole));
             }
             let now = Instant::now();
             if let Some(changes) = self.assembler.take().or_else(|| self.assembler.move_on(now)) {
@@ -151,13 +165,14 @@ impl Streaming {
     }
 
     /// Gives the assembler the key that it needs.
-    pub(super) fn learn_key(&mut self, key: CatalogKey) -> Result<(), SourceError> {
+    pub(super) fn learn_key(&mut self, key: CatalogKey) {
         if let Some((oid, frame)) = self.unknown.take() {
             self.assembler.learn_key(oid, key);
             // The key is known now, so there is nothing more to learn.
-            let _: Learned = self.assembler.push(&frame, Instant::now())?;
+            if let Err(fault) = self.assembler.push(&frame, Instant::now()) {
+                self.fault = Some(fault.into());
+            }
         }
-        Ok(())
     }
 
     /// Ends the stream, so that the slot is free.

@@ -196,7 +196,7 @@ impl Source for LogicalSource {
                     let mut connection = shared.side().await?;
                     let key = key_of(&shared.setup, &mut connection, oid).await?;
                     shared.give_back(connection).await;
-                    streaming.learn_key(key)?;
+                    streaming.learn_key(key);
                 }
                 Err(error) => {
                     // A stream that broke gives nothing more, and one that can't be understood comes again.

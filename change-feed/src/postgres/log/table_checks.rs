@@ -2,7 +2,7 @@
 
 use super::captures::Captures;
 use super::catalog_table::{CapturedTable, CatalogTable, Identity};
-use super::publication::{Publication, PublishedTable};
+use super::publication::{Publication, PublishedTable, check_outbox};
 use crate::postgres::mismatch::unfit;
 use crate::source::SourceError;
 
@@ -33,6 +33,9 @@ pub(super) fn check_tables(
             stored_generated: publication.stored_generated,
             version,
         };
+        if let Some(outbox) = captures.outbox(&name.schema, &name.name) {
+            check_outbox(published.entry, outbox.key_column())?;
+        }
         if publication.updates || publication.deletes {
             for table in captured.family().filter(|table| table.stores_rows()) {
                 published.check_writes_go_on(table)?;

@@ -200,6 +200,11 @@ impl Assembler {
         Some(Changes::continued(mem::take(&mut self.ready)))
     }
 
+    /// Takes the whole transactions alone, where there are any.
+    pub(super) fn take_whole(&mut self) -> Option<Changes> {
+        self.end.is_some().then(|| self.take()).flatten()
+    }
+
     /// Moves the position past what is of no concern to the feed, where that is due.
     pub(super) fn move_on(&mut self, now: Instant) -> Option<Changes> {
         if self.moves_at()? > now {
