@@ -136,7 +136,6 @@ pub(crate) async fn captures(
 }
 
 /// Whether a feed of this name has begun here.
-#[cfg(feature = "logical")]
 pub(crate) async fn has_begun(
     server: &Server,
     connection: &mut PgConnection,
@@ -144,7 +143,11 @@ pub(crate) async fn has_begun(
 ) -> Result<bool, SourceError> {
     let exists = sqlx::query_scalar("select to_regclass('change_feed.feeds') is not null");
     let exists: bool = server.answer(exists.fetch_one(&mut *connection)).await?;
-    Ok(exists && captures(server, connection, feed).await?.is_some())
+    if !exists {
+        return Ok(false);
+    }
+    let begun = sqlx::query_scalar("select exists (select from change_feed.feeds where feed = $1)").bind(feed.as_str());
+    server.answer(begun.fetch_one(connection)).await
 }
 
 /// Writes down what the feed captures more exactly than `before`.

@@ -1,6 +1,6 @@
 //! Outboxes and messages.
 
-use change_feed::{Position, SourceError};
+use change_feed::{Position, Source, SourceError};
 use sqlx::{Connection, Executor};
 
 use crate::logical::world::{World, append, changes, event, read, refusal, started, text, version, versions};

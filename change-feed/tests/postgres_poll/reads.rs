@@ -1,10 +1,15 @@
 //! How many rows a poll reads: counted by the server, not guessed from times.
 
-use change_feed::{Position, Source};
-use sqlx::Connection as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use change_feed::{Position, PostgresPollSource, Source};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::postgres_poll::steps::{next, nothing_comes};
-use crate::postgres_poll::world::{PATIENCE, World, append, end, started, versions};
+use crate::postgres_poll::world::{PATIENCE, World, append, end, feed, outbox, started, versions};
 
 const HISTORY: i64 = 50_000;
 
@@ -153,4 +158,70 @@ async fn a_window_in_many_pages_is_read_a_few_times_and_not_once_for_each_page()
     let history = world.history().await;
     let expected: Vec<_> = history[HISTORY.unsigned_abs() as usize..].iter().filter(|v| v.cart != carts[2]).collect();
     assert_eq!(versions(&given).iter().collect::<Vec<_>>(), expected);
+}
+
+/// A way to the server that counts the bytes that come from it.
+async fn counted(server: std::net::SocketAddr) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&bytes);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let counter = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let server = TcpStream::connect(server).await.expect("the server listens");
+                let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                let up = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(drop) };
+                let down = async {
+                    let mut buffer = vec![0; 16 << 10];
+                    loop {
+                        match from_server.read(&mut buffer).await? {
+                            0 => return to_client.shutdown().await,
+                            read => {
+                                counter.fetch_add(read, Ordering::SeqCst);
+                                to_client.write_all(&buffer[..read]).await?;
+                            }
+                        }
+                    }
+                };
+                // Either side may end the connection.
+                let _ended: std::io::Result<((), ())> = tokio::try_join!(up, down);
+            });
+        }
+    });
+    (port, bytes)
+}
+
+#[tokio::test]
+async fn the_server_sends_no_more_of_a_window_than_is_held() {
+    const ROWS: usize = 200;
+    const PAYLOAD_BYTES: usize = 20_000;
+    let world = World::new().await;
+    let cart = world.carts(1).await[0];
+    // Compressed, it takes a hundredth of that.
+    let payload = format!("{:?}", "x".repeat(PAYLOAD_BYTES - 2));
+    let mut writer = world.connection().await;
+    sqlx::raw_sql("begin").execute(&mut writer).await.expect("a transaction");
+    for _ in 0..ROWS {
+        append(&mut writer, cart, &payload).await;
+    }
+    sqlx::raw_sql("commit").execute(&mut writer).await.expect("it commits");
+    let options = world.options.clone();
+    let server = (options.get_host().to_owned(), options.get_port());
+    let address = tokio::net::lookup_host(server).await.expect("the server's address").next().expect("one address");
+    let (port, bytes) = counted(address).await;
+    let through = options.host("127.0.0.1").port(port).to_url_lossy().to_string();
+    let builder = PostgresPollSource::builder(&through, &feed()).outbox(outbox()).max_page_bytes(4 * PAYLOAD_BYTES);
+    let source = started(builder, &Position::ORIGIN).await;
+    let begun = bytes.load(Ordering::SeqCst);
+    let mut given = 0;
+    while given < ROWS {
+        let run = source.next().await.expect("the server answers");
+        assert!(run.changes.len() <= 5, "{} rows at once", run.changes.len());
+        given += run.changes.len();
+    }
+    let sent = bytes.load(Ordering::SeqCst) - begun;
+    assert!(sent < ROWS * PAYLOAD_BYTES * 3 / 2, "{sent} bytes");
 }

@@ -162,3 +162,31 @@ async fn a_relay_comes_back_by_itself_however_often_it_failed() {
     assert_eq!(handle.status().state, RelayState::Stopped);
     world.assert_clean(Delivery::ExactlyOnce, "after retries");
 }
+
+#[tokio::test]
+async fn what_was_captured_before_the_source_cannot_go_on_is_published_first() {
+    for (fault, publisher_answers) in [(Fault::Fatal, true), (Fault::Closed, true), (Fault::Fatal, false)] {
+        let world = World::new();
+        (0..5).for_each(|_| drop(world.database.commit(["a"])));
+        let script = Script::new();
+        script.close("publish");
+        let (source, publisher) = (world.source(), world.transactional());
+        let relay = world.relay(Scripted::new(source, &script), Scripted::new(publisher, &script));
+        let ends = async {
+            settle().await;
+            script.fail("next", fault);
+            // Wakes the call that waits; the one after it fails.
+            world.database.commit(["a"]);
+            settle().await;
+            if !publisher_answers {
+                script.fail("publish", Fault::Away);
+            }
+            script.open();
+        };
+        let (ended, ()) = within(async { tokio::join!(relay.run(std::future::pending()), ends) }).await;
+        let error = ended.expect_err("the source can't go on");
+        assert!(matches!(error, RelayError::Fatal { .. } | RelayError::Closed { .. }), "{error:?}");
+        // A publisher that is away is not waited for: the next start begins where this one ended.
+        assert_eq!(world.published_keys().len() == 6, publisher_answers, "{fault:?}");
+    }
+}

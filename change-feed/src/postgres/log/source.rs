@@ -1,12 +1,12 @@
 //! The source: one elected stream, and what is called while it reads.
 
 use std::fmt;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 use super::assembler::Limits;
 use super::builder::LogicalSourceBuilder;
@@ -19,18 +19,16 @@ use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
-use crate::postgres::election::{HEARTBEAT_INTERVAL, SILENCE_MAX};
+use crate::postgres::election::{Leadership, SILENCE_MAX, keep_alive, not_elected};
 use crate::postgres::{election, state};
 use crate::source::SourceError;
 use crate::source::{Elected, Source, Start};
 use postgres_replication::Confirmer;
 
-/// No relay is elected here.
-const NOT_ELECTED: i64 = 0;
 /// Acknowledgements are written no more often than this: each is a commit of its own.
 const ACKNOWLEDGE_INTERVAL_MS: u64 = 100;
-/// So many signs of life lie between two looks at the publication and the slot.
-const SIGNS_PER_CHECK: u32 = 5;
+/// Heartbeats from one check of the publication and the slot to the next.
+const HEARTBEATS_PER_CHECK: u32 = 5;
 
 /// Captures what committed from PostgreSQL's log, by logical decoding: see [the module](crate::postgres::log) for what it
 /// promises and needs.
@@ -66,12 +64,7 @@ struct Shared {
     side: Mutex<Option<PgConnection>>,
     acknowledging: Mutex<Option<Instant>>,
     confirmer: StdMutex<Option<Confirmer>>,
-    /// The generation that this source was elected for.
-    generation: watch::Sender<i64>,
-    /// Why the election was given up, for whoever asks next.
-    failure: StdMutex<Option<SourceError>>,
-    /// The election was certainly held then.
-    held_at: StdMutex<Instant>,
+    leadership: Leadership,
 }
 
 struct Holding {
@@ -107,9 +100,7 @@ impl LogicalSource {
             side: Mutex::new(Some(connection)),
             acknowledging: Mutex::new(None),
             confirmer: StdMutex::new(None),
-            generation: watch::Sender::new(NOT_ELECTED),
-            failure: StdMutex::new(None),
-            held_at: StdMutex::new(Instant::now()),
+            leadership: Leadership::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -131,15 +122,16 @@ impl fmt::Debug for LogicalSource {
 impl Source for LogicalSource {
     async fn elect(&self) -> Result<Elected, SourceError> {
         let shared = &self.shared;
-        let held = *shared.generation.borrow();
-        if held != NOT_ELECTED && Arc::clone(shared).confirm(held).await.is_ok() {
+        if let Ok(held) = shared.leadership.generation()
+            && Arc::clone(shared).confirm(held).await.is_ok()
+        {
             let mut connection = shared.side().await?;
             let checkpoint = state::checkpoint(&shared.setup.server, &mut connection, &shared.setup.feed).await?;
             let identity = shared.identity().await.ok_or_else(not_elected)?;
             shared.give_back(connection).await;
             return Ok(Elected::new(identity, checkpoint).still_held());
         }
-        shared.generation.send_replace(NOT_ELECTED);
+        shared.leadership.release();
         *shared.holding.lock().await = None;
         *lock(&shared.confirmer) = None;
         let (holding, generation, checkpoint) = shared.win().await?;
@@ -147,18 +139,16 @@ impl Source for LogicalSource {
         // What an earlier election has left is no part of this one.
         *shared.streaming.lock().await = None;
         *shared.holding.lock().await = Some(holding);
-        *lock(&shared.failure) = None;
-        *lock(&shared.held_at) = Instant::now();
-        shared.generation.send_replace(generation);
-        tokio::spawn(keep_alive(Arc::downgrade(shared), generation));
+        shared.leadership.won(generation);
+        tokio::spawn(keep_alive(Arc::downgrade(shared), move |shared, number| async move {
+            shared.heartbeat(generation, number % HEARTBEATS_PER_CHECK == 0).await
+        }));
         Ok(Elected::new(identity, checkpoint))
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
         let shared = &self.shared;
-        if *shared.generation.borrow() == NOT_ELECTED {
-            return Err(shared.not_elected());
-        }
+        shared.leadership.generation()?;
         let mut streaming = shared.streaming.lock().await;
         // The slot has one reader at a time.
         if let Some(streaming) = streaming.take() {
@@ -177,17 +167,13 @@ impl Source for LogicalSource {
     async fn next(&self) -> Result<Changes, SourceError> {
         let shared = &self.shared;
         let mut slot = shared.streaming.lock().await;
-        let mut elections = shared.generation.subscribe();
-        let generation = *elections.borrow_and_update();
-        if generation == NOT_ELECTED {
-            return Err(shared.not_elected());
-        }
+        let generation = shared.leadership.generation()?;
         let streaming =
             slot.as_mut().ok_or_else(|| SourceError::transient("the source has not been started at a position"))?;
         let given = loop {
             let given = tokio::select! {
                 biased;
-                _ = elections.changed() => return Err(shared.not_elected()),
+                () = shared.leadership.ended(generation) => return Err(shared.leadership.generation().err().unwrap_or_else(not_elected)),
                 given = streaming.next() => given,
             };
             match given {
@@ -205,8 +191,7 @@ impl Source for LogicalSource {
                 }
             }
         };
-        // A process that was frozen may wake up with changes at hand that another relay has given meanwhile.
-        if lock(&shared.held_at).elapsed() <= SILENCE_MAX / 2 {
+        if !shared.leadership.needs_proof() {
             return Ok(given);
         }
         // This call may be dropped while it waits for the proof: the next one finds the changes then.
@@ -224,16 +209,13 @@ impl Source for LogicalSource {
         if let Some(last) = *acknowledged_at {
             tokio::time::sleep_until((last + Duration::from_millis(ACKNOWLEDGE_INTERVAL_MS)).into()).await;
         }
-        let mine = *shared.generation.borrow();
-        if mine == NOT_ELECTED {
-            return Err(shared.not_elected());
-        }
+        let mine = shared.leadership.generation()?;
         let mut connection = shared.side().await?;
         let stored = state::store(&shared.setup.server, &mut connection, mine, checkpoint, None).await?;
         shared.give_back(connection).await;
         *acknowledged_at = Some(Instant::now());
         if !stored {
-            shared.lose(mine, None);
+            shared.leadership.lose(mine, None, &shared.setup.feed);
             return Err(not_elected());
         }
         // Only now may the server forget it: the slot is never ahead of the table.
@@ -247,7 +229,7 @@ impl Source for LogicalSource {
     async fn release(&self) {
         let shared = &self.shared;
         // A `next` that waits sees it, and lets go of the stream.
-        shared.generation.send_replace(NOT_ELECTED);
+        shared.leadership.release();
         let Setup { server, feed, .. } = &shared.setup;
         if let Some(Holding { mut connection, .. }) = shared.holding.lock().await.take()
             && let Err(error) = election::release(server, &mut connection, feed).await
@@ -261,10 +243,6 @@ impl Source for LogicalSource {
         }
         *shared.side.lock().await = None;
     }
-}
-
-fn not_elected() -> SourceError {
-    SourceError::transient("this relay is not elected")
 }
 
 /// Nothing that is done under these locks can panic half way.
@@ -312,15 +290,15 @@ impl Shared {
 
     /// Whether the election is still held. In a task of its own, since a half-sent question would spoil the session.
     async fn confirm(self: Arc<Self>, generation: i64) -> Result<(), SourceError> {
-        let asking = tokio::spawn(async move { self.ask_holder(generation, false).await });
+        let asking = tokio::spawn(async move { self.heartbeat(generation, false).await });
         asking.await.unwrap_or_else(|_| Err(not_elected()))
     }
 
-    /// Asks over the session that holds the election, and looks at the set-up too where that is due.
-    async fn ask_holder(&self, generation: i64, looks_at_set_up: bool) -> Result<(), SourceError> {
+    /// Sends a statement over the session that holds the election, and checks the set-up too where that is due.
+    async fn heartbeat(&self, generation: i64, looks_at_set_up: bool) -> Result<(), SourceError> {
         let asked_at = Instant::now();
         let mut holding = self.holding.lock().await;
-        if *self.generation.borrow() != generation {
+        if !self.leadership.holds(generation) {
             return Err(not_elected());
         }
         let Some(Holding { connection, process, facts }) = holding.as_mut() else {
@@ -346,56 +324,19 @@ impl Shared {
         };
         match answer.await {
             Ok(()) => {
-                *lock(&self.held_at) = asked_at;
+                self.leadership.prove(generation, asked_at);
                 Ok(())
             }
             Err(error) => {
                 *holding = None;
                 let again = SourceError::transient(error.to_string());
-                self.lose(generation, Some(error));
+                self.leadership.lose(generation, Some(error), &self.setup.feed);
                 Err(again)
             }
         }
-    }
-
-    /// Gives up the election of this generation, unless it has been won again meanwhile.
-    fn lose(&self, generation: i64, why: Option<SourceError>) {
-        let lost = self.generation.send_if_modified(|held| {
-            let lost = *held == generation;
-            if lost {
-                *held = NOT_ELECTED;
-            }
-            lost
-        });
-        if lost {
-            let feed = &self.setup.feed;
-            let error = why.as_ref().map(ToString::to_string);
-            let cause = why.as_ref().and_then(|why| std::error::Error::source(why)).map(ToString::to_string);
-            tracing::warn!(target: "change_feed::source", %feed, error, cause, "the election is given up");
-            *lock(&self.failure) = why;
-        }
-    }
-
-    /// Why there is no election.
-    fn not_elected(&self) -> SourceError {
-        lock(&self.failure).take().unwrap_or_else(not_elected)
     }
 }
 
 fn captures(slot: &str) -> String {
     format!("slot {slot}")
-}
-
-/// Gives signs of life over the session of an election for as long as that lasts and the source exists.
-async fn keep_alive(source: Weak<Shared>, generation: i64) {
-    for sign in 1_u32.. {
-        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-        let Some(shared) = source.upgrade() else {
-            return;
-        };
-        let due = sign % SIGNS_PER_CHECK == 0;
-        if *shared.generation.borrow() != generation || shared.ask_holder(generation, due).await.is_err() {
-            return;
-        }
-    }
 }

@@ -51,10 +51,10 @@ pub(super) struct Present {
 
 /// What a statement gave.
 pub(super) struct Rows {
-    /// How many rows the window has, as far as the statement counted.
+    /// The number of rows that the window has, as far as the statement counted.
     pub(super) total: i64,
     pub(super) rows: Vec<OutboxRow>,
-    /// There may be more, but the bytes were enough.
+    /// Whether the server sent fewer, since the bytes were enough.
     pub(super) cut: bool,
 }
 
@@ -131,7 +131,7 @@ impl Session {
         let high: Vec<String> = ranges.iter().map(|range| range.end().to_string()).collect();
         let statements = Arc::clone(&self.statements);
         let query = sqlx::query(AssertSqlSafe(statements.window.as_str())).bind(low).bind(high);
-        self.read(query.bind(i64::from(self.limits.window_rows))).await
+        self.read(query.bind(i64::from(self.limits.window_rows)).bind(self.page_bytes())).await
     }
 
     /// The first rows in a stretch that `target` sees and `old` doesn't.
@@ -147,32 +147,29 @@ impl Session {
             .bind(signed(stretch.through))
             .bind(target.to_string())
             .bind(old.to_string())
-            .bind(i64::from(stretch.rows));
+            .bind(i64::from(stretch.rows))
+            .bind(self.page_bytes());
         self.read(query).await
     }
 
-    /// Reads rows until there are enough bytes of them.
+    fn page_bytes(&self) -> i64 {
+        i64::try_from(self.limits.page_bytes).unwrap_or(i64::MAX)
+    }
+
     async fn read(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Rows, SourceError> {
-        let Self { connection, server, event_types, outbox, limits, .. } = self;
-        let asked = async {
+        let Self { connection, server, event_types, outbox, .. } = self;
+        let answer = async {
             let mut read = Rows { total: 0, rows: Vec::new(), cut: false };
-            let mut bytes = 0;
             let mut stream = query.fetch(connection);
             while let Some(row) = stream.try_next().await? {
                 read.total = row.try_get(0)?;
-                let Some(row) = OutboxRow::read(&row, outbox, event_types)? else {
-                    continue;
-                };
-                bytes += row.event.payload.len();
-                read.rows.push(row);
-                if bytes >= limits.page_bytes {
-                    read.cut = true;
-                    break;
-                }
+                read.rows.extend(OutboxRow::read(&row, outbox, event_types)?);
             }
+            let sent = i64::try_from(read.rows.len()).unwrap_or(i64::MAX);
+            read.cut = sent > 0 && sent < read.total;
             Ok(read)
         };
-        server.answer(asked).await
+        server.answer(answer).await
     }
 
     /// The lowest sequence of the transactions in `ranges`. It passes over all of their rows, in the index.

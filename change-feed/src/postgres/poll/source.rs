@@ -1,8 +1,7 @@
 //! The source: one elected reader, and what is called while it reads.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
@@ -21,14 +20,11 @@ use crate::feed::part::Changes;
 use crate::outbox::event_types::EventTypes;
 use crate::outbox::pace::Wake;
 use crate::outbox::table::Outbox;
-use crate::postgres::election::{HEARTBEAT_INTERVAL, SILENCE_MAX};
+use crate::postgres::election::{Leadership, SILENCE_MAX, keep_alive, not_elected};
 use crate::postgres::server::Server;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
 use crate::source::{Elected, Source, Start};
-
-/// No relay is elected here.
-const NOT_ELECTED: i64 = 0;
 
 /// Captures an outbox of PostgreSQL by polling, without replication rights: see [the module](crate::postgres::poll) for
 /// what it promises.
@@ -62,8 +58,7 @@ struct Shared {
     capture: Mutex<Capture>,
     /// What is acknowledged goes over a connection of its own: it does not wait for a poll.
     acknowledging: Mutex<Option<PgConnection>>,
-    /// The generation that this source was elected for.
-    generation: AtomicI64,
+    leadership: Leadership,
 }
 
 impl PostgresPollSource {
@@ -88,12 +83,12 @@ impl PostgresPollSource {
         wake: Wake,
     ) -> Result<Self, SourceError> {
         let mut connection = server.connect(None).await?;
-        inspect(&server, &mut connection, &outbox).await?;
+        inspect(&server, &mut connection, &feed, &outbox).await?;
         let shared = Shared {
             statements: Arc::new(Statements::new(&outbox)),
             capture: Mutex::new(Capture::new()),
             acknowledging: Mutex::new(None),
-            generation: AtomicI64::new(NOT_ELECTED),
+            leadership: Leadership::new(),
             server,
             feed,
             outbox,
@@ -119,11 +114,11 @@ impl Source for PostgresPollSource {
         if let Some(elected) = shared.still_elected(&mut capture).await {
             return Ok(elected);
         }
-        shared.generation.store(NOT_ELECTED, Ordering::SeqCst);
+        shared.leadership.release();
         *capture = Capture::new();
         let Shared { server, feed, .. } = shared;
         let mut connection = server.connect(Some(SILENCE_MAX)).await?;
-        let identity = inspect(server, &mut connection, &shared.outbox).await?;
+        let identity = inspect(server, &mut connection, feed, &shared.outbox).await?;
         let holder = election::win(server, &mut connection, feed).await?;
         state::create(server, &mut connection).await?;
         let (generation, checkpoint) =
@@ -133,8 +128,10 @@ impl Source for PostgresPollSource {
         let types = EventTypes::of(&shared.outbox);
         let session = Session::new(connection, server.clone(), statements, shared.limits, outbox, types, holder);
         *capture = Capture::elected(Reader::new(session, shared.limits), identity.clone());
-        shared.generation.store(generation, Ordering::SeqCst);
-        tokio::spawn(keep_alive(Arc::downgrade(&self.shared), generation));
+        shared.leadership.won(generation);
+        tokio::spawn(keep_alive(Arc::downgrade(&self.shared), move |shared, _| async move {
+            shared.heartbeat(generation).await
+        }));
         Ok(Elected::new(identity, checkpoint))
     }
 
@@ -148,9 +145,7 @@ impl Source for PostgresPollSource {
         let shared = &*self.shared;
         let mut capture = shared.capture.lock().await;
         loop {
-            if shared.generation.load(Ordering::SeqCst) == NOT_ELECTED {
-                return Err(not_elected());
-            }
+            shared.leadership.generation()?;
             if let Some(changes) = capture.take_found() {
                 return Ok(changes);
             }
@@ -162,11 +157,8 @@ impl Source for PostgresPollSource {
     }
 
     async fn acknowledge(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
-        let Shared { server, generation, .. } = &*self.shared;
-        let mine = generation.load(Ordering::SeqCst);
-        if mine == NOT_ELECTED {
-            return Err(not_elected());
-        }
+        let Shared { server, feed, leadership, .. } = &*self.shared;
+        let mine = leadership.generation()?;
         // Taken out: a call that is dropped leaves no half-sent statement behind, only a connection to open again.
         let mut slot = self.shared.acknowledging.lock().await;
         let mut connection = match slot.take() {
@@ -179,15 +171,14 @@ impl Source for PostgresPollSource {
         if still_elected {
             return Ok(());
         }
-        // Unless it has been won again meanwhile.
-        let _: Result<i64, i64> = generation.compare_exchange(mine, NOT_ELECTED, Ordering::SeqCst, Ordering::SeqCst);
+        leadership.lose(mine, None, feed);
         Err(not_elected())
     }
 
     async fn release(&self) {
         let shared = &*self.shared;
         // A `next` that rests sees it when it wakes up, and lets go of the capture.
-        shared.generation.store(NOT_ELECTED, Ordering::SeqCst);
+        shared.leadership.release();
         let mut capture = shared.capture.lock().await;
         if let Err(error) = capture.run(Task::Release(shared.feed.clone())).await {
             // Closing the connection, next, gives the lock up as well.
@@ -198,44 +189,32 @@ impl Source for PostgresPollSource {
     }
 }
 
-fn not_elected() -> SourceError {
-    SourceError::transient("this relay is not elected")
-}
-
 impl Shared {
     /// What the election found where it was won before and is still held.
     async fn still_elected(&self, capture: &mut Capture) -> Option<Elected> {
-        if self.generation.load(Ordering::SeqCst) == NOT_ELECTED {
-            return None;
-        }
+        self.leadership.generation().ok()?;
         capture.run(Task::Recall(self.feed.clone())).await.ok()?;
         capture.recalled()
     }
 
+    /// Gives the election up, since the session that holds it failed with this error.
     fn lose(&self, capture: &mut Capture, error: SourceError) -> SourceError {
-        self.generation.store(NOT_ELECTED, Ordering::SeqCst);
         *capture = Capture::new();
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::warn!(target: "change_feed::source", feed = %self.feed, %error, cause, "the election is given up");
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        if let Ok(generation) = self.leadership.generation() {
+            self.leadership.lose(generation, Some(SourceError::transient(cause)), &self.feed);
+        }
         error
     }
-}
 
-/// Gives signs of life over the session of an election for as long as that lasts and the source exists.
-async fn keep_alive(source: Weak<Shared>, generation: i64) {
-    loop {
-        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-        let Some(shared) = source.upgrade() else {
-            return;
+    /// Sends a statement over the session of this election. A call that holds the capture is about to send one itself.
+    async fn heartbeat(&self, generation: i64) -> Result<(), SourceError> {
+        if !self.leadership.holds(generation) {
+            return Err(not_elected());
+        }
+        let Ok(mut capture) = self.capture.try_lock() else {
+            return Ok(());
         };
-        if shared.generation.load(Ordering::SeqCst) != generation {
-            return;
-        }
-        // Whoever holds the capture is about to ask something.
-        if let Ok(mut capture) = shared.capture.try_lock()
-            && let Err(error) = capture.run(Task::Confirm).await
-        {
-            shared.lose(&mut capture, error);
-        }
+        capture.run(Task::Confirm).await.map_err(|error| self.lose(&mut capture, error))
     }
 }

@@ -24,10 +24,11 @@ pub(super) const FLUSH: &str = "select (pg_logical_emit_message(true, 'change-fe
 /// transaction of ours stays open meanwhile.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// A whole window, if it has at most `$3` rows: their number (`$3 + 1` if there are more), then the rows, or nulls.
+    /// A whole window, if it has at most `$3` rows: their number (`$3 + 1` if there are more), then the first rows, up to `$4`
+    /// bytes of payload, or nulls.
     pub(super) window: String,
     /// A page of a window that has more: at most `$5` rows of what `$3` sees and `$4` doesn't, with a sequence in
-    /// `($1, $2]`.
+    /// `($1, $2]`: their number, then the first of them, up to `$6` bytes of payload.
     pub(super) page: String,
     /// Of the first `$3` rows of the transactions `$1..=$2`: the lowest sequence, the last of those transactions, and
     /// how many rows.
@@ -69,18 +70,21 @@ impl Statements {
                         select * from {table} r
                         where r.transaction_id >= range.low and r.transaction_id <= range.high offset 0
                     ) o limit $3 + 1
-                )
-                select total.rows, {sent} from (select count(*) as rows from w) total
-                left join w on total.rows <= $3 order by w.sequence"
+                ),
+                total as materialized (select count(*) as rows from w)
+                select total.rows, {sent} from total left join {first} w on true order by w.sequence",
+                first = first_bytes("w where (select rows from total) <= $3", "$4"),
             ),
             page: format!(
-                "select 0::bigint, {sent} from (
+                "with w as materialized (
                     select {stored} from {table} o
                     where o.sequence > $1 and o.sequence <= $2
                         and pg_visible_in_snapshot(o.transaction_id, (select $3::text::pg_snapshot))
                         and not pg_visible_in_snapshot(o.transaction_id, (select $4::text::pg_snapshot))
                     order by o.sequence limit $5
-                ) w order by w.sequence"
+                )
+                select (select count(*) from w), {sent} from {first} w order by w.sequence",
+                first = first_bytes("w", "$6"),
             ),
             // PostgreSQL 14 has no max(xid8).
             lowest: format!(
@@ -107,4 +111,19 @@ impl Statements {
             ),
         }
     }
+}
+
+/// The rows of `rows` in the order of their sequence, through the one that takes their payloads to a number of bytes.
+///
+/// What the server sends has to be read before it answers again, so the limit must hold there. The stored size, which costs
+/// nothing to read, bounds how many payloads are decompressed for the size of their text.
+fn first_bytes(rows: &str, bytes: &str) -> String {
+    let before = "over (order by sequence rows between unbounded preceding and 1 preceding), 0)";
+    format!(
+        "(select * from (
+            select *, coalesce(sum(octet_length(payload::text)) {before} as text_before from (
+                select *, coalesce(sum(pg_column_size(payload)) {before} as stored_before from {rows}
+            ) as sized where stored_before < {bytes}
+        ) as measured where text_before < {bytes})"
+    )
 }
