@@ -1,4 +1,4 @@
-//! What is stored of a feed in its source's database: table `change_feed.feeds`.
+//! The state of a feed in its source's database: table `change_feed.feeds`.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor as _, Row as _};
@@ -32,7 +32,7 @@ const CREATE_TABLE: &str = r#"create table if not exists change_feed.feeds (
 /// Two feeds that start for the first time at once would both create the schema, and one would fail.
 const CREATE_LOCK: i64 = 0x6368_616e_6765_2d66;
 
-/// Makes what is missing of the schema and the table, or says how to.
+/// Creates the schema and the table where they are missing; the error of a role that may not holds the script.
 pub(crate) async fn create(server: &Server, connection: &mut PgConnection) -> Result<(), SourceError> {
     let exist = "select exists (select from pg_catalog.pg_namespace where nspname = 'change_feed'),
         exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -76,7 +76,7 @@ pub(crate) async fn begin_generation(
     Ok((generation, json.as_deref().map(read).transpose()?))
 }
 
-/// What is stored at present.
+/// Reads the stored checkpoint.
 pub(crate) async fn checkpoint(
     server: &Server,
     connection: &mut PgConnection,
@@ -124,15 +124,15 @@ pub(crate) async fn store(
     server.answer(still.bind(feed).bind(generation).fetch_one(connection)).await
 }
 
-/// What the feed captures, as its relays have written it down; `None` of a feed that has not begun.
+/// Reads what the feed captures, as its relays have recorded it; `None` of a feed that has not begun.
 #[cfg(feature = "logical")]
 pub(crate) async fn captures(
     server: &Server,
     connection: &mut PgConnection,
     feed: &FeedName,
 ) -> Result<Option<String>, SourceError> {
-    let ask = sqlx::query_scalar("select captures from change_feed.feeds where feed = $1").bind(feed.as_str());
-    server.answer(ask.fetch_optional(connection)).await
+    let query = sqlx::query_scalar("select captures from change_feed.feeds where feed = $1").bind(feed.as_str());
+    server.answer(query.fetch_optional(connection)).await
 }
 
 /// Whether a feed of this name has begun here.
@@ -150,7 +150,7 @@ pub(crate) async fn has_begun(
     server.answer(begun.fetch_one(connection)).await
 }
 
-/// Writes down what the feed captures more exactly than `before`.
+/// Records what the feed captures more exactly than `before`.
 #[cfg(feature = "logical")]
 pub(crate) async fn specify(
     server: &Server,
@@ -179,7 +179,7 @@ pub(crate) async fn forget(server: &Server, connection: &mut PgConnection, feed:
 
 fn read(json: &str) -> Result<Checkpoint, SourceError> {
     serde_json::from_str(json).map_err(|error| SourceError::Fatal {
-        what: "the checkpoint in change_feed.feeds is not one that this version of change-feed can read".to_owned(),
+        what: "this version of change-feed can't read the checkpoint in change_feed.feeds".to_owned(),
         remedy: "run the version that wrote it, or a newer one".to_owned(),
         source: Some(Box::new(error)),
     })

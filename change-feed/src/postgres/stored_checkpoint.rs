@@ -1,4 +1,4 @@
-//! What is stored of a feed, for whoever does not run it.
+//! Reads the stored checkpoint of a feed for programs that do not run it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::source::SourceError;
 
 const ANSWER_TIMEOUT_MS: u64 = 15_000;
 
-/// What is stored of a feed in a PostgreSQL database: whose position it is, and how far the feed has come. `None` if no
+/// Reads the checkpoint of a feed in a PostgreSQL database: its identity and position. `None` if no
 /// feed of this name has begun there. It takes no part in the election.
 ///
 /// ```no_run

@@ -174,3 +174,38 @@ fn resident_bytes() -> u64 {
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
     pages * 4096
 }
+
+#[tokio::test]
+async fn a_standby_at_the_address_is_tried_again_once_the_feed_has_begun_and_refused_before() {
+    let instance = Instance::start("logical-failover");
+    let world = World::on(instance.url(ADMIN)).await;
+    let source = world.started(&Position::ORIGIN).await;
+    world.append("a", 1).await;
+    let place = end(&read(&source, 1).await);
+    world.acknowledge(&source, place.clone()).await;
+    world.pool.close().await;
+    instance.server("stop").await;
+    let standby = Standby::start(&instance, world.options.get_port());
+    // The process goes on, and another one starts.
+    let told = async {
+        loop {
+            let error = source.elect().await.map(drop).expect_err("a standby");
+            assert!(matches!(error, SourceError::Transient(_)), "{}", text(&error));
+            if text(&error).contains("the server is a standby") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it answers");
+    let error = world.builder().connect().await.expect_err("a standby");
+    assert!(matches!(error, SourceError::Transient(_)), "{}", text(&error));
+    let other = change_feed::FeedName::new("never_begun").expect("a valid name");
+    let new = change_feed::LogicalSource::builder(&world.url(), &other).outbox(outbox());
+    closed(&new.connect().await.expect_err("a standby"), "this server is a standby");
+    drop(standby);
+    instance.server("start").await;
+    let elected = answer(async || source.elect().await);
+    elected.await.expect("the primary is back");
+    source.start(&Start::after(&place, Epoch::FIRST)).await.expect("it is the same server");
+}

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::logical::shared_server::required;
-use crate::logical::world::{PATIENCE, World, outbox, read, started, text, version, versions};
+use crate::logical::world::{PATIENCE, World, outbox, read, refusal, started, text, version, versions};
 
 impl World {
     /// The feed's role has this setting by default.
@@ -147,4 +147,16 @@ async fn a_wrong_password_is_no_reason_to_try_again_at_one_address_or_several() 
             LogicalSource::builder(&url, &world.feed).outbox(outbox()).connect().await.expect_err("it is wrong");
         assert!(matches!(error, SourceError::Fatal { .. }), "{}", text(&error));
     }
+}
+
+#[tokio::test]
+async fn text_that_cannot_be_converted_stops_the_feed_with_the_servers_words() {
+    let encoding = "encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0";
+    let world = World::with(&required("ADMIN_DATABASE_URL"), encoding).await;
+    world.run("create table t (id int primary key, a text)").await;
+    let source = started(world.bare().tables(["t"]), &Position::ORIGIN).await;
+    world.run("insert into t values (1, convert_from('\\xff'::bytea, 'SQL_ASCII'))").await;
+    let error = refusal(&source).await;
+    assert!(matches!(error, SourceError::Closed(_)), "{}", text(&error));
+    assert!(text(&error).contains("22021"), "{}", text(&error));
 }

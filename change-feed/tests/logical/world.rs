@@ -31,11 +31,16 @@ pub(crate) fn outbox() -> Outbox {
 impl World {
     /// A new database with an outbox on the server of `url`, by a role that may replicate.
     pub(crate) async fn on(url: &str) -> Self {
+        Self::with(url, "").await
+    }
+
+    /// The same, of a database that is made with these options.
+    pub(crate) async fn with(url: &str, options: &str) -> Self {
         let server: PgConnectOptions = url.parse().expect("the URL of a server");
         let name = format!("logical_{}", Uuid::now_v7().simple());
         let mut connection = server.connect().await.expect("the server answers");
         connection
-            .execute(AssertSqlSafe(format!("create database {name}")))
+            .execute(AssertSqlSafe(format!("create database {name} {options}")))
             .await
             .expect("a role that creates databases");
         let options = server.database(&name).disable_statement_logging();

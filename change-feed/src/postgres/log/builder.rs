@@ -1,10 +1,10 @@
-//! What a source is given before it connects.
+//! The options of a source before it connects.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assembler::Limits;
-use super::captures::{Captures, TableName};
+use super::assembler::RunLimits;
+use super::selection::{Selection, TableName};
 use super::setup::{Setup, classify};
 use super::source::LogicalSource;
 use crate::feed::identity::FeedName;
@@ -21,21 +21,21 @@ const TRANSACTION_DURATION_MAX_MS: u64 = 30_000;
 const ANSWER_TIMEOUT_MS: u64 = 15_000;
 const SLOT_WAIT_MS: u64 = 60_000;
 
-/// What a [`LogicalSource`] is given before it connects.
+/// The options of a [`LogicalSource`] before it connects.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct LogicalSourceBuilder {
     database_url: String,
     feed: FeedName,
-    captures: Captures,
-    /// The first name that is none.
+    selection: Selection,
+    /// The first table name that did not parse.
     malformed_table: Option<String>,
     publication: String,
     slot: String,
     creates: bool,
     failover: bool,
     slot_wait: Duration,
-    limits: Limits,
+    limits: RunLimits,
     answer_timeout: Duration,
 }
 
@@ -44,14 +44,14 @@ impl LogicalSourceBuilder {
         Self {
             database_url: database_url.to_owned(),
             feed: feed.clone(),
-            captures: Captures::default(),
+            selection: Selection::default(),
             malformed_table: None,
             publication: feed.to_string(),
             slot: feed.to_string(),
             creates: false,
             failover: false,
             slot_wait: Duration::from_millis(SLOT_WAIT_MS),
-            limits: Limits {
+            limits: RunLimits {
                 run_changes: RUN_CHANGES_MAX,
                 run_bytes: RUN_BYTES_MAX,
                 transaction_changes: TRANSACTION_ROWS_MAX,
@@ -62,9 +62,9 @@ impl LogicalSourceBuilder {
     }
 
     /// An outbox to capture: each row that is inserted is an event. Its updates and deletes, which prune it or erase personal
-    /// data, are none. May be called for several.
+    /// data, are not events. May be called for several.
     pub fn outbox(mut self, outbox: Outbox) -> Self {
-        self.captures.outboxes.push(outbox);
+        self.selection.outboxes.push(outbox);
         self
     }
 
@@ -73,21 +73,21 @@ impl LogicalSourceBuilder {
     pub fn tables<T: AsRef<str>>(mut self, tables: impl IntoIterator<Item = T>) -> Self {
         for text in tables {
             match TableName::parse(text.as_ref()) {
-                Some(table) => self.captures.tables.push(table),
+                Some(table) => self.selection.tables.push(table),
                 None => self.malformed_table = Some(text.as_ref().to_owned()),
             }
         }
         self
     }
 
-    /// Captures the messages of this prefix as events: `select pg_logical_emit_message(true, 'prefix', '{…}')` is an outbox without
-    /// a table. What it says is a JSON object with the members `event_id` (a UUID), `key`, `version` (1, 2, 3 …), `event_type`,
+    /// Selection the messages of this prefix as events: `select pg_logical_emit_message(true, 'prefix', '{…}')` is an outbox without
+    /// a table. Its content is a JSON object with the members `event_id` (a UUID), `key`, `version` (1, 2, 3 …), `event_type`,
     /// `payload` (any JSON), and perhaps `occurred_at` (RFC 3339; else the time of the commit) and `traceparent`.
     ///
     /// The database keeps no rule about them, and forgets them with its log: a feed can't begin with the messages of yesterday. One
     /// that is malformed stops the feed. One that is not transactional is ignored with a warning, since its transaction may roll back.
     pub fn messages(mut self, prefix: impl Into<Arc<str>>) -> Self {
-        self.captures.messages = Some(prefix.into());
+        self.selection.messages = Some(prefix.into());
         self
     }
 
@@ -121,7 +121,7 @@ impl LogicalSourceBuilder {
 
     /// How long a slot that is made may wait for the transactions that are open, all of which must end first; 60 s unless set.
     ///
-    /// While it waits, the log names them every two seconds. When the time is over nothing is left behind, and
+    /// While it waits, the log names them every two seconds. When the time is over nothing is left of the slot, and
     /// [`connect`](Self::connect) fails with [`SourceError::Transient`]. Dropping `connect` gives the slot up at the server too.
     pub fn slot_wait(mut self, wait: Duration) -> Self {
         self.slot_wait = wait;
@@ -129,7 +129,7 @@ impl LogicalSourceBuilder {
     }
 
     /// The most changes of one transaction that pass whole; 5,000,000 unless set, at least 1. A larger transaction is given in parts, each
-    /// complete at its own position; the last change of each part but the last says which part it ends.
+    /// complete at its own position; the last change of each part but the last names the part that it ends.
     ///
     /// While a transaction is published to Kafka in one piece, `read_committed` readers of its partitions wait for its end.
     pub fn max_transaction_rows(mut self, rows: u64) -> Self {
@@ -166,7 +166,7 @@ impl LogicalSourceBuilder {
 
     /// Connects once to check that the server, the tables and the publication are as the feed needs them, and to
     /// [make](Self::create) what is missing: what commits after `connect` has answered is then in the feed. A slot that is
-    /// there is looked at when the election is won.
+    /// there is checked when the election is won.
     ///
     /// # Errors
     ///
@@ -174,9 +174,9 @@ impl LogicalSourceBuilder {
     /// a server that doesn't let the role in; [`SourceError::Transient`] while the server is away.
     pub async fn connect(self) -> Result<LogicalSource, SourceError> {
         if let Some(table) = self.malformed_table {
-            return Err(SourceError::fatal(format!("{table:?} names no table"), "name it as schema.table"));
+            return Err(SourceError::fatal(format!("{table:?} names no table"), "write it as schema.table"));
         }
-        if self.captures.is_empty() {
+        if self.selection.is_empty() {
             return Err(SourceError::fatal(
                 "nothing is to be captured",
                 "call outbox(), tables() or messages() on the builder of the source",
@@ -198,7 +198,7 @@ impl LogicalSourceBuilder {
             server,
             replication,
             feed: self.feed,
-            captures: self.captures,
+            selection: self.selection,
             publication: self.publication,
             slot: self.slot,
             creates: self.creates,

@@ -3,8 +3,8 @@
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::captures::TableName;
 use super::catalog_key::{CatalogColumn, CatalogKey};
+use super::selection::TableName;
 use crate::postgres::server::Server;
 use crate::source::SourceError;
 

@@ -1,4 +1,4 @@
-//! What a feed leaves behind on its server, taken away.
+//! Ends a feed for good and removes its traces on the server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::setup::Setup;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
 
-/// Another relay of the feed would be seen within this time.
+/// Limit of the wait for another relay of the feed.
 const ELECTION_LIMIT_MS: u64 = 1_000;
 
 impl LogicalSourceBuilder {

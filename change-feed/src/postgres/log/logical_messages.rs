@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::fault::CaptureFault;
+use super::capture_fault::CaptureFault;
 use super::keeping::Keeping;
 use crate::feed::event::{EventId, EventRecord};
 use postgres_replication::pgoutput::LogicalMessage;
@@ -19,10 +19,10 @@ pub(super) struct LogicalMessages {
     prefix: Arc<str>,
 }
 
-/// What a message says. See [`LogicalSourceBuilder::messages`](super::LogicalSourceBuilder::messages).
+/// The content of a message. See [`LogicalSourceBuilder::messages`](super::LogicalSourceBuilder::messages).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said<'a> {
+struct MessageContent<'a> {
     event_id: Uuid,
     #[serde(borrow)]
     key: Cow<'a, str>,
@@ -54,24 +54,25 @@ impl LogicalMessages {
         committed_at: DateTime<Utc>,
     ) -> Result<EventRecord, CaptureFault> {
         let fault = |what: String| CaptureFault::Message { lsn: message.lsn, prefix: self.prefix.to_string(), what };
-        let said: Said<'_> = serde_json::from_slice(message.content).map_err(|error| fault(place_of(&error)))?;
-        if said.version == 0 {
-            return Err(fault("versions begin with 1".to_owned()));
+        let content: MessageContent<'_> =
+            serde_json::from_slice(message.content).map_err(|error| fault(place_of(&error)))?;
+        if content.version == 0 {
+            return Err(fault("versions begin at 1".to_owned()));
         }
         Ok(EventRecord {
             outbox: Arc::clone(&self.prefix),
-            event_id: EventId::new(said.event_id),
-            key: Arc::from(said.key),
-            version: said.version,
-            event_type: Arc::from(said.event_type),
-            payload: keeping.keep(said.payload.get().as_bytes()),
-            occurred_at: said.occurred_at.unwrap_or(committed_at),
-            traceparent: said.traceparent.map(Arc::from),
+            event_id: EventId::new(content.event_id),
+            key: Arc::from(content.key),
+            version: content.version,
+            event_type: Arc::from(content.event_type),
+            payload: keeping.keep(content.payload.get().as_bytes()),
+            occurred_at: content.occurred_at.unwrap_or(committed_at),
+            traceparent: content.traceparent.map(Arc::from),
         })
     }
 }
 
-/// What serde says may repeat what the message says, so only the place is told.
+/// Names the place alone: serde's own error may repeat the message's content.
 fn place_of(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Data => "a member is missing, unknown or of another type",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::fault::CaptureFault;
+use super::capture_fault::CaptureFault;
 use super::keeping::Keeping;
 use super::timestamptz;
 use crate::feed::event::{EventId, EventRecord};

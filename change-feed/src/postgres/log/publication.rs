@@ -3,7 +3,7 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::captures::{Captures, TableName, quoted};
+use super::selection::{Selection, TableName, quoted};
 use crate::feed::identity::FeedName;
 use crate::postgres::mismatch::unfit;
 use crate::postgres::server::Server;
@@ -82,8 +82,8 @@ impl Publication {
     }
 
     /// The publication as the feed would make it.
-    pub(super) fn to_be_made(captures: &Captures) -> Self {
-        let rows = !captures.tables.is_empty();
+    pub(super) fn to_be_made(selection: &Selection) -> Self {
+        let rows = !selection.tables.is_empty();
         let table = |name| PublishedTable { name, columns: None, filter_columns: None };
         Self {
             oid: 0,
@@ -93,7 +93,7 @@ impl Publication {
             truncates: rows,
             stored_generated: false,
             comment: None,
-            tables: captures.published().into_iter().map(table).collect(),
+            tables: selection.published().into_iter().map(table).collect(),
         }
     }
 
@@ -163,24 +163,24 @@ fn published_tables(version: i32) -> String {
 }
 
 /// What a publication lacks of what is captured.
-pub(super) fn missing_tables(captures: &Captures, publication: &Publication) -> Vec<TableName> {
-    captures.published().into_iter().filter(|name| publication.table(name).is_none()).collect()
+pub(super) fn missing_tables(selection: &Selection, publication: &Publication) -> Vec<TableName> {
+    selection.published().into_iter().filter(|name| publication.table(name).is_none()).collect()
 }
 
 /// Checks that a publication publishes every change of what is captured.
 pub(super) fn check_publication(
     name: &str,
-    captures: &Captures,
+    selection: &Selection,
     publication: Option<&Publication>,
 ) -> Result<(), SourceError> {
     let name = quoted(name);
     let Some(publication) = publication else {
         return Err(unfit(
             format!("there is no publication {name} in this database"),
-            format!("let the tables' owner run: {}", create_publication(&name, captures)),
+            format!("let the tables' owner run: {}", create_publication(&name, selection)),
         ));
     };
-    if let Some(missing) = missing_tables(captures, publication).first() {
+    if let Some(missing) = missing_tables(selection, publication).first() {
         return Err(unfit(
             format!(
                 "the publication {name} does not publish {missing}; what was written to it meanwhile is not in the feed"
@@ -192,7 +192,7 @@ pub(super) fn check_publication(
             ),
         ));
     }
-    let rows = !captures.tables.is_empty();
+    let rows = !selection.tables.is_empty();
     if !publication.inserts || rows && !publication.has_all_operations() {
         return Err(unfit(
             format!("the publication {name} leaves out inserts, updates, deletes or truncates"),
@@ -224,10 +224,10 @@ pub(super) fn check_outbox(table: &PublishedTable, key: &str) -> Result<(), Sour
 /// The statement that makes the publication.
 ///
 /// Of outboxes alone inserts are enough, and an outbox without a replica identity can then still be pruned.
-pub(super) fn create_publication(quoted_name: &str, captures: &Captures) -> String {
-    let tables: Vec<String> = captures.published().iter().map(TableName::quoted).collect();
+pub(super) fn create_publication(quoted_name: &str, selection: &Selection) -> String {
+    let tables: Vec<String> = selection.published().iter().map(TableName::quoted).collect();
     let tables = if tables.is_empty() { String::new() } else { format!(" for table {}", tables.join(", ")) };
-    let operations = if captures.tables.is_empty() { "publish = 'insert', " } else { "" };
+    let operations = if selection.tables.is_empty() { "publish = 'insert', " } else { "" };
     format!("create publication {quoted_name}{tables} with ({operations}publish_via_partition_root = true);")
 }
 
@@ -236,7 +236,7 @@ pub(super) fn publish_all_operations(quoted_name: &str) -> String {
     format!("alter publication {quoted_name} set (publish = 'insert, update, delete, truncate');")
 }
 
-/// What stands between what a feed captures and the object id of its publication, in the feed's table.
+/// Separates what a feed captures from the object id of its publication, in the feed's table.
 const PUBLICATION_MARK: &str = ", publication ";
 
 /// What a feed captures, with the publication that it reads.

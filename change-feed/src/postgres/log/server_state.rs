@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::captures::quoted;
+use super::selection::quoted;
 use crate::postgres::mismatch::unfit;
 use crate::postgres::server::{STANDBY_REMEDY, Server, standby};
 use crate::source::SourceError;

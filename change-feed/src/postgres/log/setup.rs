@@ -3,12 +3,12 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::captures::{Captures, TableName, quoted};
 use super::catalog_table::CapturedTable;
 use super::publication::{
     Publication, check_publication, create_publication, missing_tables, publication_of, publication_was_dropped,
     publish_all_operations, with_publication,
 };
+use super::selection::{Selection, TableName, quoted};
 use super::server_state::ServerState;
 use super::slot::Slot;
 use super::table_checks::check_tables;
@@ -34,7 +34,7 @@ pub(super) struct Setup {
     /// For each address of the server.
     pub(super) replication: Vec<ConnectOptions>,
     pub(super) feed: FeedName,
-    pub(super) captures: Captures,
+    pub(super) selection: Selection,
     pub(super) publication: String,
     pub(super) slot: String,
     /// Whether publication and slot are made where they are missing.
@@ -62,11 +62,11 @@ impl Setup {
         let publication = self.publication(connection, &state).await?;
         let is_made =
             self.creates && publication.as_ref().is_none_or(|found| self.is_own(found) && self.needs_more(found));
-        let to_be_made = Publication::to_be_made(&self.captures);
+        let to_be_made = Publication::to_be_made(&self.selection);
         let checked = publication.as_ref().filter(|_| !is_made).unwrap_or(&to_be_made);
         self.check_tables(connection, checked, &state).await?;
         if !is_made {
-            check_publication(&self.publication, &self.captures, publication.as_ref())?;
+            check_publication(&self.publication, &self.selection, publication.as_ref())?;
         }
         Ok(state)
     }
@@ -98,16 +98,16 @@ impl Setup {
             }
             None => {
                 let comment = self.comment().replace('\'', "''");
-                let create = create_publication(&name, &self.captures);
+                let create = create_publication(&name, &self.selection);
                 self.run_as_owner(connection, &format!("{create} comment on publication {name} is '{comment}';"))
                     .await?;
                 tracing::info!(target: "change_feed::source", feed = %self.feed, publication = name, "created");
             }
             Some(found) if self.is_own(&found) && self.needs_more(&found) => {
-                let missing = missing_tables(&self.captures, &found);
+                let missing = missing_tables(&self.selection, &found);
                 let tables: Vec<_> = missing.iter().map(TableName::quoted).collect();
                 let tables = tables.join(", ");
-                let operations = match self.has_only_outboxes(&found) && !self.captures.tables.is_empty() {
+                let operations = match self.has_only_outboxes(&found) && !self.selection.tables.is_empty() {
                     true => publish_all_operations(&name),
                     false => String::new(),
                 };
@@ -122,12 +122,12 @@ impl Setup {
 
     /// Whether tables must be added to the feed's own publication.
     fn needs_more(&self, publication: &Publication) -> bool {
-        !missing_tables(&self.captures, publication).is_empty()
+        !missing_tables(&self.selection, publication).is_empty()
     }
 
     /// Whether the publication holds no table whose rows are captured, so that it publishes inserts alone.
     fn has_only_outboxes(&self, publication: &Publication) -> bool {
-        let is_outbox = |name: &TableName| self.captures.outbox(&name.schema, &name.name).is_some();
+        let is_outbox = |name: &TableName| self.selection.outbox(&name.schema, &name.name).is_some();
         publication.tables.iter().all(|table| is_outbox(&table.name))
     }
 
@@ -168,9 +168,9 @@ impl Setup {
         if publication.is_none() && read.is_some() {
             return Err(publication_was_dropped(&self.publication, &self.feed, None));
         }
-        let to_be_made = Publication::to_be_made(&self.captures);
+        let to_be_made = Publication::to_be_made(&self.selection);
         self.check_tables(connection, publication.as_ref().unwrap_or(&to_be_made), state).await?;
-        check_publication(&self.publication, &self.captures, publication.as_ref())?;
+        check_publication(&self.publication, &self.selection, publication.as_ref())?;
         if let Some(found) = publication {
             self.check_same(connection, read, found.oid).await?;
         }
@@ -218,8 +218,8 @@ impl Setup {
         publication: &Publication,
         state: &ServerState,
     ) -> Result<(), SourceError> {
-        let tables = CapturedTable::read_all(&self.server, connection, &self.captures.published()).await?;
-        check_tables(&self.captures, &tables, publication, state.version)
+        let tables = CapturedTable::read_all(&self.server, connection, &self.selection.published()).await?;
+        check_tables(&self.selection, &tables, publication, state.version)
     }
 
     async fn publication(
@@ -227,7 +227,7 @@ impl Setup {
         connection: &mut PgConnection,
         state: &ServerState,
     ) -> Result<Option<Publication>, SourceError> {
-        let tables = self.captures.published();
+        let tables = self.selection.published();
         Publication::read(&self.server, connection, state.version, &self.publication, &tables).await
     }
 

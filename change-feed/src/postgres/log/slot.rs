@@ -3,8 +3,8 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::captures::quoted;
-use super::place::Place;
+use super::log_position::LogPosition;
+use super::selection::quoted;
 use super::server_state::{ServerState, lsn};
 use crate::feed::mismatch::Mismatch;
 use crate::feed::position::Position;
@@ -103,7 +103,7 @@ pub(super) fn place_in(
     slot: Option<&Slot>,
     server: &ServerState,
     after: &Position,
-) -> Result<Place, SourceError> {
+) -> Result<LogPosition, SourceError> {
     let name = quoted(slot_name);
     let gone = |detail: String| SourceError::Closed(Mismatch::SourceGone { position: after.clone(), detail });
     let Some(slot) = slot else {
@@ -120,11 +120,11 @@ pub(super) fn place_in(
         )));
     };
     if after.is_origin() {
-        return Ok(Place::between(confirmed, server.timeline));
+        return Ok(LogPosition::between(confirmed, server.timeline));
     }
-    let place = Place::from_position(after).ok_or_else(|| Mismatch::made_by_another_kind(after, super::KIND))?;
+    let place = LogPosition::from_position(after).ok_or_else(|| Mismatch::made_by_another_kind(after, super::KIND))?;
     if place.lsn > server.flushed {
-        let source_end = Place::between(server.flushed, server.timeline).position();
+        let source_end = LogPosition::between(server.flushed, server.timeline).position();
         return Err(SourceError::Closed(Mismatch::SourceBehind { position: after.clone(), source_end }));
     }
     if confirmed > place.lsn {
@@ -140,7 +140,7 @@ pub(super) fn place_in(
 /// the server's timeline history file.
 ///
 /// Its lines are: the parent timeline, where it was left, and why (*Timelines* in PostgreSQL's documentation).
-pub(super) fn left_before(history: &str, place: &Place) -> bool {
+pub(super) fn left_before(history: &str, place: &LogPosition) -> bool {
     let switches = history.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let timeline: u32 = words.next()?.parse().ok()?;
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_timeline_that_was_left_after_the_position_is_the_feeds_own_past() {
         let history = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000000\tbefore 2026-11-23\n";
-        let at = |timeline, lsn| Place::between(Lsn::new(lsn), timeline);
+        let at = |timeline, lsn| LogPosition::between(Lsn::new(lsn), timeline);
         assert!(!left_before(history, &at(1, 0x300_0000)));
         assert!(left_before(history, &at(1, 0x300_0001)));
         assert!(!left_before(history, &at(2, 0x4ff_ffff)));

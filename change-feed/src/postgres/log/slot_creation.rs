@@ -114,8 +114,8 @@ impl Setup {
     async fn still_waiting(&self, connection: &mut PgConnection) -> Result<SourceError, SourceError> {
         let open = self.blockers(connection).await?;
         Ok(SourceError::transient(format!(
-            "the replication slot {:?} could not be made within {} s, since transactions stayed open: {open}; nothing was \
-             left behind; end them, or give it more time",
+            "the replication slot {:?} could not be made within {} s, since transactions stayed open: {open}; nothing is \
+             left of it; end them, or raise slot_wait",
             self.slot,
             self.slot_wait.as_secs()
         )))

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
-use super::assembler::Limits;
+use super::assembler::RunLimits;
 use super::builder::LogicalSourceBuilder;
-use super::place::Place;
+use super::log_position::LogPosition;
 use super::server_state::ServerState;
-use super::session::{Given, Streaming, key_of};
 use super::setup::Setup;
 use super::slot::place_in;
+use super::streaming::{StreamOutput, Streaming, key_of};
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
@@ -30,7 +30,7 @@ const ACKNOWLEDGE_INTERVAL_MS: u64 = 100;
 /// Heartbeats from one check of the publication and the slot to the next.
 const HEARTBEATS_PER_CHECK: u32 = 5;
 
-/// Captures what committed from PostgreSQL's log, by logical decoding: see [the module](crate::postgres::log) for what it
+/// Selection what committed from PostgreSQL's log, by logical decoding: see [the module](crate::postgres::log) for what it
 /// promises and needs.
 ///
 /// ```no_run
@@ -55,7 +55,7 @@ pub struct LogicalSource {
 /// What the source shares with the task that keeps its election alive.
 struct Shared {
     setup: Setup,
-    limits: Limits,
+    limits: RunLimits,
     /// The session that holds the election.
     holding: Mutex<Option<Holding>>,
     streaming: Mutex<Option<Streaming>>,
@@ -86,7 +86,7 @@ impl LogicalSource {
         LogicalSourceBuilder::new(database_url, feed)
     }
 
-    pub(super) async fn connect(setup: Setup, limits: Limits) -> Result<Self, SourceError> {
+    pub(super) async fn connect(setup: Setup, limits: RunLimits) -> Result<Self, SourceError> {
         let mut connection = setup.server.connect(None).await?;
         let facts = setup.check(&mut connection).await?;
         if setup.creates {
@@ -108,10 +108,10 @@ impl LogicalSource {
 
 impl fmt::Debug for LogicalSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup { feed, captures, publication, slot, .. } = &self.shared.setup;
+        let Setup { feed, selection, publication, slot, .. } = &self.shared.setup;
         f.debug_struct("LogicalSource")
             .field("feed", feed)
-            .field("captures", captures)
+            .field("selection", selection)
             .field("publication", publication)
             .field("slot", slot)
             .finish_non_exhaustive()
@@ -177,8 +177,8 @@ impl Source for LogicalSource {
                 given = streaming.next() => given,
             };
             match given {
-                Ok(Given::Changes(changes)) => break changes,
-                Ok(Given::NeedsKey(oid)) => {
+                Ok(StreamOutput::Changes(changes)) => break changes,
+                Ok(StreamOutput::NeedsKey(oid)) => {
                     let mut connection = shared.side().await?;
                     let key = key_of(&shared.setup, &mut connection, oid).await?;
                     shared.give_back(connection).await;
@@ -219,7 +219,8 @@ impl Source for LogicalSource {
             return Err(not_elected());
         }
         // Only now may the server forget it: the slot is never ahead of the table.
-        if let (Some(place), Some(confirmer)) = (Place::from_position(&checkpoint.position), &*lock(&shared.confirmer))
+        if let (Some(place), Some(confirmer)) =
+            (LogPosition::from_position(&checkpoint.position), &*lock(&shared.confirmer))
         {
             confirmer.confirm(place.lsn);
         }
@@ -305,8 +306,8 @@ impl Shared {
             return Err(not_elected());
         };
         let answer = async {
-            let ask = sqlx::query_scalar("select pg_backend_pid()");
-            let answered: i32 = self.setup.server.answer(ask.fetch_one(&mut *connection)).await?;
+            let query = sqlx::query_scalar("select pg_backend_pid()");
+            let answered: i32 = self.setup.server.answer(query.fetch_one(&mut *connection)).await?;
             if answered != *process {
                 return Err(SourceError::fatal(
                     "a connection pooler changes the server session under the feed, so the election means nothing",

@@ -1,8 +1,8 @@
 //! Whether a table can be captured: its application's writes go on, every change is in the stream, and the key is whole.
 
-use super::captures::Captures;
 use super::catalog_table::{CapturedTable, CatalogTable, Identity};
 use super::publication::{Publication, PublishedTable, check_outbox};
+use super::selection::Selection;
 use crate::postgres::mismatch::unfit;
 use crate::source::SourceError;
 
@@ -11,12 +11,12 @@ const GENERATED_IDENTITY_SINCE: i32 = 180_000;
 
 /// Checks every captured table: `publication` is the one that publishes it, or that will be made.
 pub(super) fn check_tables(
-    captures: &Captures,
+    selection: &Selection,
     found: &[CapturedTable],
     publication: &Publication,
     version: i32,
 ) -> Result<(), SourceError> {
-    for name in captures.published() {
+    for name in selection.published() {
         let Some(captured) = found.iter().find(|captured| captured.table.name == name) else {
             return Err(unfit(
                 format!("there is no table {name} in this database"),
@@ -25,7 +25,7 @@ pub(super) fn check_tables(
         };
         check_logged(&captured.table)?;
         for descendant in &captured.descendants {
-            check_descendant(captures, &captured.table, descendant)?;
+            check_descendant(selection, &captured.table, descendant)?;
         }
         let whole = PublishedTable { name: name.clone(), columns: None, filter_columns: None };
         let published = Published {
@@ -33,7 +33,7 @@ pub(super) fn check_tables(
             stored_generated: publication.stored_generated,
             version,
         };
-        if let Some(outbox) = captures.outbox(&name.schema, &name.name) {
+        if let Some(outbox) = selection.outbox(&name.schema, &name.name) {
             check_outbox(published.entry, outbox.key_column())?;
         }
         if publication.updates || publication.deletes {
@@ -41,7 +41,7 @@ pub(super) fn check_tables(
                 published.check_writes_go_on(table)?;
             }
         }
-        if captures.has_rows_of(&name.schema, &name.name) {
+        if selection.has_rows_of(&name.schema, &name.name) {
             for table in captured.family().filter(|table| captured.is_part(table)) {
                 published.check_key(table)?;
                 check_same_identity(&captured.table, table)?;
@@ -62,10 +62,10 @@ fn check_logged(table: &CatalogTable) -> Result<(), SourceError> {
 }
 
 /// Checks that the rows of a partition or of an inheriting table come with those of the captured table.
-fn check_descendant(captures: &Captures, table: &CatalogTable, descendant: &CatalogTable) -> Result<(), SourceError> {
+fn check_descendant(selection: &Selection, table: &CatalogTable, descendant: &CatalogTable) -> Result<(), SourceError> {
     let (name, own) = (&table.name, &descendant.name);
     if !descendant.is_partition {
-        if captures.published().contains(own) {
+        if selection.published().contains(own) {
             return Ok(());
         }
         return Err(unfit(
@@ -226,7 +226,7 @@ fn columns(names: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::feed::mismatch::Mismatch;
-    use crate::postgres::log::captures::TableName;
+    use crate::postgres::log::selection::TableName;
 
     fn table(name: &str, identity: Identity, key: &[&str]) -> CatalogTable {
         CatalogTable {
@@ -244,10 +244,10 @@ mod tests {
     }
 
     fn checked(table: CatalogTable, version: i32) -> Result<(), String> {
-        let captures = Captures { tables: vec![table.name.clone()], ..Captures::default() };
-        let publication = Publication::to_be_made(&captures);
+        let selection = Selection { tables: vec![table.name.clone()], ..Selection::default() };
+        let publication = Publication::to_be_made(&selection);
         let found = [CapturedTable { table, descendants: Vec::new() }];
-        check_tables(&captures, &found, &publication, version).map_err(|error| match error {
+        check_tables(&selection, &found, &publication, version).map_err(|error| match error {
             SourceError::Closed(Mismatch::SourceUnfit { what, .. }) => what,
             other => panic!("{other}"),
         })

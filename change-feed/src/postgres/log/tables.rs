@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::captures::{Captures, TableName};
+use super::capture_fault::CaptureFault;
 use super::catalog_key::CatalogKey;
-use super::fault::CaptureFault;
 use super::keeping::Keeping;
 use super::outbox_rows::OutboxRows;
+use super::selection::{Selection, TableName};
 use crate::feed::row::{Cell, Row};
 use crate::feed::row_change::BeforeImage;
 use crate::feed::table::{Column, Table};
@@ -18,7 +18,7 @@ use postgres_replication::pgoutput::{Relation, ReplicaIdentity};
 /// The tables whose rows the log carries, as it last showed them.
 #[derive(Debug)]
 pub(super) struct Tables {
-    captures: Captures,
+    selection: Selection,
     /// The captured tables by their object ids: one that was called otherwise when a row was written is the same table.
     known: HashMap<u32, TableName>,
     shown: HashMap<u32, Shown>,
@@ -47,8 +47,8 @@ pub(super) enum Learned {
 }
 
 impl Tables {
-    pub(super) fn new(captures: Captures, known: HashMap<u32, TableName>) -> Self {
-        Self { captures, known, shown: HashMap::new(), keys: HashMap::new() }
+    pub(super) fn new(selection: Selection, known: HashMap<u32, TableName>) -> Self {
+        Self { selection, known, shown: HashMap::new(), keys: HashMap::new() }
     }
 
     /// What the catalogue has as the key of a table.
@@ -63,9 +63,9 @@ impl Tables {
             None => relation,
         };
         let Relation { oid, schema, name, .. } = relation;
-        let shown = if let Some(outbox) = self.captures.outbox(schema, name) {
+        let shown = if let Some(outbox) = self.selection.outbox(schema, name) {
             Shown::Outbox(OutboxRows::of(relation, outbox)?)
-        } else if self.captures.has_rows_of(schema, name) {
+        } else if self.selection.has_rows_of(schema, name) {
             let key = match relation.replica_identity {
                 ReplicaIdentity::Full => match self.keys.remove(oid) {
                     Some(key) => Some(key),

@@ -19,10 +19,10 @@ const PLANS: &str = "set enable_seqscan = off; set enable_bitmapscan = off;";
 
 /// How much is read at a time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// A window of more rows is given in pages of so many.
+pub(super) struct PollLimits {
+    /// The rows of a page; a window of more rows is given in pages.
     pub(super) window_rows: u32,
-    /// A page ends with the row that takes its payloads to so many bytes.
+    /// The bytes of payload that end a page.
     pub(super) page_bytes: usize,
 }
 
@@ -33,7 +33,7 @@ pub struct PostgresPollSourceBuilder {
     database_url: String,
     feed: FeedName,
     outbox: Option<Outbox>,
-    limits: Limits,
+    limits: PollLimits,
     answer_timeout: Duration,
     wake: Wake,
 }
@@ -44,13 +44,13 @@ impl PostgresPollSourceBuilder {
             database_url: database_url.to_owned(),
             feed: feed.clone(),
             outbox: None,
-            limits: Limits { window_rows: WINDOW_ROWS_MAX, page_bytes: PAGE_BYTES_MAX },
+            limits: PollLimits { window_rows: WINDOW_ROWS_MAX, page_bytes: PAGE_BYTES_MAX },
             answer_timeout: Duration::from_millis(ANSWER_TIMEOUT_MS),
             wake: Wake::new(),
         }
     }
 
-    /// The outbox to capture.
+    /// The outbox to worker.
     pub fn outbox(mut self, outbox: Outbox) -> Self {
         self.outbox = Some(outbox);
         self

@@ -37,27 +37,27 @@
 //!
 //! # What it needs
 //!
-//! SELECT on the outbox, and the table `change_feed.feeds`, which it makes if it may. A role that may not is told the
-//! SQL that an owner runs. A primary: a standby's snapshots don't name the transactions that are running. A direct
+//! SELECT on the outbox, and the table `change_feed.feeds`, which it makes if it may. A role that may not gets the
+//! SQL for an owner to run in the error. A primary: a standby's snapshots don't name the transactions that are running. A direct
 //! connection, or a pooler in session mode. PostgreSQL 14 or later.
 //!
 //! An older state of the database, restored or failed over to, is noticed at the start where its transaction ids or its
-//! sequence end before the position, or another event stands where the last one stood: then the feed fails closed. A state that lost
+//! sequence end before the position, or has another event in the place of the last one: then the feed fails closed. A state that lost
 //! commits and has none of these marks is not noticed. A copied database (dump and restore, template, `pg_upgrade`, a
 //! logical replica) has another identity, and the feed fails closed. Rows that were copied together with their
 //! `transaction_id` from another server are refused where that transaction has not begun here.
 
 pub(crate) mod builder;
-pub(crate) mod capture;
 pub(crate) mod inspection;
-pub(crate) mod progress;
-pub(crate) mod reader;
+pub(crate) mod poll_progress;
+pub(crate) mod poll_session;
 pub(crate) mod row;
-pub(crate) mod session;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod statements;
 pub(crate) mod transactions;
+pub(crate) mod window_reader;
+pub(crate) mod worker;
 
 /// The kind of source that the identity of its feeds names.
 const KIND: &str = "postgres-poll";

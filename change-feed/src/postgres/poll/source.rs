@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
-use super::builder::{Limits, PostgresPollSourceBuilder};
-use super::capture::{Capture, Task};
+use super::builder::{PollLimits, PostgresPollSourceBuilder};
 use super::inspection::inspect;
-use super::progress::Progress;
-use super::reader::Reader;
-use super::session::Session;
+use super::poll_progress::PollProgress;
+use super::poll_session::PollSession;
 use super::statements::Statements;
+use super::window_reader::WindowReader;
+use super::worker::{PollWorker, Task};
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::FeedName;
 use crate::feed::part::Changes;
@@ -53,9 +53,9 @@ struct Shared {
     feed: FeedName,
     outbox: Outbox,
     statements: Arc<Statements>,
-    limits: Limits,
+    limits: PollLimits,
     wake: Wake,
-    capture: Mutex<Capture>,
+    worker: Mutex<PollWorker>,
     /// What is acknowledged goes over a connection of its own: it does not wait for a poll.
     acknowledging: Mutex<Option<PgConnection>>,
     leadership: Leadership,
@@ -79,14 +79,14 @@ impl PostgresPollSource {
         server: Server,
         feed: FeedName,
         outbox: Outbox,
-        limits: Limits,
+        limits: PollLimits,
         wake: Wake,
     ) -> Result<Self, SourceError> {
         let mut connection = server.connect(None).await?;
         inspect(&server, &mut connection, &feed, &outbox).await?;
         let shared = Shared {
             statements: Arc::new(Statements::new(&outbox)),
-            capture: Mutex::new(Capture::new()),
+            worker: Mutex::new(PollWorker::new()),
             acknowledging: Mutex::new(None),
             leadership: Leadership::new(),
             server,
@@ -110,12 +110,12 @@ impl fmt::Debug for PostgresPollSource {
 impl Source for PostgresPollSource {
     async fn elect(&self) -> Result<Elected, SourceError> {
         let shared = &*self.shared;
-        let mut capture = shared.capture.lock().await;
-        if let Some(elected) = shared.still_elected(&mut capture).await {
+        let mut worker = shared.worker.lock().await;
+        if let Some(elected) = shared.still_elected(&mut worker).await {
             return Ok(elected);
         }
         shared.leadership.release();
-        *capture = Capture::new();
+        *worker = PollWorker::new();
         let Shared { server, feed, .. } = shared;
         let mut connection = server.connect(Some(SILENCE_MAX)).await?;
         let identity = inspect(server, &mut connection, feed, &shared.outbox).await?;
@@ -126,8 +126,8 @@ impl Source for PostgresPollSource {
         let outbox = Arc::from(identity.captures.as_str());
         let statements = Arc::clone(&shared.statements);
         let types = EventTypes::of(&shared.outbox);
-        let session = Session::new(connection, server.clone(), statements, shared.limits, outbox, types, holder);
-        *capture = Capture::elected(Reader::new(session, shared.limits), identity.clone());
+        let session = PollSession::new(connection, server.clone(), statements, shared.limits, outbox, types, holder);
+        *worker = PollWorker::elected(WindowReader::new(session, shared.limits), identity.clone());
         shared.leadership.won(generation);
         tokio::spawn(keep_alive(Arc::downgrade(&self.shared), move |shared, _| async move {
             shared.heartbeat(generation).await
@@ -136,22 +136,22 @@ impl Source for PostgresPollSource {
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<(), SourceError> {
-        let mut capture = self.shared.capture.lock().await;
-        let started = capture.run(Task::Start(start.position_without_baseline()?.clone())).await;
-        started.map_err(|error| self.shared.lose(&mut capture, error))
+        let mut worker = self.shared.worker.lock().await;
+        let started = worker.run(Task::Start(start.position_without_baseline()?.clone())).await;
+        started.map_err(|error| self.shared.lose(&mut worker, error))
     }
 
     async fn next(&self) -> Result<Changes, SourceError> {
         let shared = &*self.shared;
-        let mut capture = shared.capture.lock().await;
+        let mut worker = shared.worker.lock().await;
         loop {
             shared.leadership.generation()?;
-            if let Some(changes) = capture.take_found() {
+            if let Some(changes) = worker.take_found() {
                 return Ok(changes);
             }
-            capture.rest(&shared.wake).await;
-            if let Err(error) = capture.run(Task::Poll).await {
-                return Err(shared.lose(&mut capture, error));
+            worker.rest(&shared.wake).await;
+            if let Err(error) = worker.run(Task::Poll).await {
+                return Err(shared.lose(&mut worker, error));
             }
         }
     }
@@ -165,7 +165,7 @@ impl Source for PostgresPollSource {
             Some(connection) => connection,
             None => server.connect(None).await?,
         };
-        let published = Progress::from_position(&checkpoint.position).map(|progress| progress.given().to_string());
+        let published = PollProgress::from_position(&checkpoint.position).map(|progress| progress.given().to_string());
         let still_elected = state::store(server, &mut connection, mine, checkpoint, published).await?;
         *slot = Some(connection);
         if still_elected {
@@ -177,29 +177,29 @@ impl Source for PostgresPollSource {
 
     async fn release(&self) {
         let shared = &*self.shared;
-        // A `next` that rests sees it when it wakes up, and lets go of the capture.
+        // A `next` that rests sees it when it wakes up, and lets go of the worker.
         shared.leadership.release();
-        let mut capture = shared.capture.lock().await;
-        if let Err(error) = capture.run(Task::Release(shared.feed.clone())).await {
+        let mut worker = shared.worker.lock().await;
+        if let Err(error) = worker.run(Task::Release(shared.feed.clone())).await {
             // Closing the connection, next, gives the lock up as well.
             tracing::debug!(target: "change_feed::source", feed = %shared.feed, %error, "released without an answer");
         }
-        *capture = Capture::new();
+        *worker = PollWorker::new();
         *shared.acknowledging.lock().await = None;
     }
 }
 
 impl Shared {
     /// What the election found where it was won before and is still held.
-    async fn still_elected(&self, capture: &mut Capture) -> Option<Elected> {
+    async fn still_elected(&self, worker: &mut PollWorker) -> Option<Elected> {
         self.leadership.generation().ok()?;
-        capture.run(Task::Recall(self.feed.clone())).await.ok()?;
-        capture.recalled()
+        worker.run(Task::Recall(self.feed.clone())).await.ok()?;
+        worker.recalled()
     }
 
     /// Gives the election up, since the session that holds it failed with this error.
-    fn lose(&self, capture: &mut Capture, error: SourceError) -> SourceError {
-        *capture = Capture::new();
+    fn lose(&self, worker: &mut PollWorker, error: SourceError) -> SourceError {
+        *worker = PollWorker::new();
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         if let Ok(generation) = self.leadership.generation() {
             self.leadership.lose(generation, Some(SourceError::transient(cause)), &self.feed);
@@ -212,9 +212,9 @@ impl Shared {
         if !self.leadership.holds(generation) {
             return Err(not_elected());
         }
-        let Ok(mut capture) = self.capture.try_lock() else {
+        let Ok(mut worker) = self.worker.try_lock() else {
             return Ok(());
         };
-        capture.run(Task::Confirm).await.map_err(|error| self.lose(&mut capture, error))
+        worker.run(Task::Confirm).await.map_err(|error| self.lose(&mut worker, error))
     }
 }

@@ -1,9 +1,9 @@
 //! From messages to changes.
 
 #[cfg(test)]
-mod tests;
+mod pgoutput_bytes;
 #[cfg(test)]
-mod written;
+mod tests;
 
 use std::collections::HashMap;
 use std::mem;
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
-use super::captures::{Captures, TableName};
+use super::capture_fault::CaptureFault;
 use super::catalog_key::CatalogKey;
-use super::fault::CaptureFault;
 use super::keeping::Keeping;
+use super::log_position::{LogPosition, checksum};
 use super::logical_messages::LogicalMessages;
-use super::place::{Place, checksum};
+use super::selection::{Selection, TableName};
 use super::tables::{Learned, Shown, Tables};
 use super::transaction_ids::TransactionIds;
 use crate::feed::change::{Change, Content, Mark};
@@ -29,9 +29,9 @@ use postgres_replication::pgoutput::{Begin, Commit};
 use postgres_replication::pgoutput::{Delete, Insert, Truncate, Update};
 use postgres_replication::pgoutput::{LogicalMessage, Message};
 
-/// What is given at a time, and what a transaction may grow to in one piece.
+/// Limits of a run, and of a transaction that passes whole.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct RunLimits {
     /// Changes in one run.
     pub(super) run_changes: usize,
     /// Bytes in one run, which a last change may exceed.
@@ -42,17 +42,17 @@ pub(super) struct Limits {
     pub(super) transaction_duration: Duration,
 }
 
-/// Where a stream starts, and what is known of the server then.
+/// The place where a stream starts, and what is known of the server then.
 #[derive(Debug, Clone)]
 pub(super) struct Start {
-    pub(super) place: Place,
+    pub(super) place: LogPosition,
     /// The captured tables by their object ids.
     pub(super) tables: HashMap<u32, TableName>,
     /// The server's next transaction id, in full.
     pub(super) next_transaction: u64,
 }
 
-/// The log grew by so much with nothing for the feed in it: the position moves, so that the server can drop that.
+/// Growth of the log, with nothing for the feed in it, after which the position moves so that the server can drop that.
 ///
 /// More than what an acknowledgement writes into the log, or each one would bring about the next.
 const IDLE_GROWTH_BYTES: u64 = 64 << 10;
@@ -77,19 +77,19 @@ const CHANGE_BYTES: usize = 200;
 pub(super) struct Assembler {
     tables: Tables,
     messages: Option<LogicalMessages>,
-    limits: Limits,
+    limits: RunLimits,
     transactions: TransactionIds,
     /// The transaction that commits here has been given up to this number of changes and parts.
-    resumed: Place,
+    resumed: LogPosition,
     /// The checksum of what is captured.
     captured: u32,
     ready: Vec<Change>,
     ready_bytes: usize,
     /// How many of those belong to whole transactions, or parts of one, and where that leads.
     whole: usize,
-    end: Option<Place>,
+    end: Option<LogPosition>,
     /// The newest end that was given.
-    given: Place,
+    given: LogPosition,
     /// The server has sent everything before this.
     reached: Lsn,
     /// When the position may move again without a change.
@@ -107,7 +107,7 @@ struct Open {
     id: u64,
     /// Changes so far, those included that were given before the start.
     changes: u64,
-    /// Of them, the first so many are not given again.
+    /// The number of them that were given before the start and are not given again.
     skipped: u64,
     parts: u32,
     part_changes: u64,
@@ -116,12 +116,12 @@ struct Open {
 }
 
 impl Assembler {
-    pub(super) fn new(captures: Captures, limits: Limits, start: Start, now: Instant) -> Self {
-        let captured = checksum(start.tables.keys().copied(), captures.messages.as_deref());
-        let messages = captures.messages.clone().map(LogicalMessages::with_prefix);
+    pub(super) fn new(selection: Selection, limits: RunLimits, start: Start, now: Instant) -> Self {
+        let captured = checksum(start.tables.keys().copied(), selection.messages.as_deref());
+        let messages = selection.messages.clone().map(LogicalMessages::with_prefix);
         Self {
             captured,
-            tables: Tables::new(captures, start.tables),
+            tables: Tables::new(selection, start.tables),
             messages,
             limits,
             transactions: TransactionIds::near(start.next_transaction),
@@ -211,7 +211,7 @@ impl Assembler {
             return None;
         }
         self.idle_from = now + Duration::from_millis(IDLE_INTERVAL_MS);
-        self.given = Place::between(self.reached, self.given.timeline);
+        self.given = LogPosition::between(self.reached, self.given.timeline);
         Some(Changes::complete(Vec::new(), self.given.position()))
     }
 
@@ -247,7 +247,7 @@ impl Assembler {
     fn commit(&mut self, commit: &Commit) -> Result<(), CaptureFault> {
         let mut open = self.open.take().ok_or(CaptureFault::Order("a commit without a transaction"))?;
         let count = u32::try_from(open.changes).unwrap_or(u32::MAX);
-        let end = Place::between(commit.end_lsn, self.given.timeline);
+        let end = LogPosition::between(commit.end_lsn, self.given.timeline);
         self.reached = self.reached.max(commit.end_lsn);
         if let Some(mut last) = open.held.take() {
             if let Some(place) = &mut last.transaction {
@@ -326,7 +326,7 @@ impl Assembler {
         if !message.transactional {
             // It is in the log whether its transaction commits or not: it would be a phantom.
             let (lsn, prefix) = (message.lsn, message.prefix);
-            tracing::warn!(target: "change_feed::source", %lsn, prefix, "a message outside of transactions is no event");
+            tracing::warn!(target: "change_feed::source", %lsn, prefix, "a message outside of transactions is not captured");
             return Ok(());
         }
         let open = self.open.as_ref().ok_or(CaptureFault::Order("a transactional message without a transaction"))?;
@@ -349,7 +349,7 @@ impl Assembler {
             return Ok(());
         }
         let index = u32::try_from(index).map_err(|_| CaptureFault::Order("a transaction of more than 2^32 changes"))?;
-        let position = Place::of_change(open.commit, index);
+        let position = LogPosition::of_change(open.commit, index);
         let transaction = Some(TransactionPlace::new(open.id, index));
         let change = Change { position, transaction, mark: Mark::Change, content };
         let Some(mut before) = open.held.replace(change) else {
@@ -367,7 +367,7 @@ impl Assembler {
         open.parts = open.parts.saturating_add(1);
         open.part_changes = 1;
         open.part_began = now;
-        let end = Place {
+        let end = LogPosition {
             lsn: open.commit,
             changes: u64::from(index),
             timeline: self.given.timeline,
@@ -386,7 +386,7 @@ impl Assembler {
     }
 
     /// Everything that is ready leads to this end.
-    fn complete(&mut self, end: Place) {
+    fn complete(&mut self, end: LogPosition) {
         self.whole = self.ready.len();
         self.end = Some(end);
     }

@@ -2,32 +2,34 @@
 
 use proptest::prelude::*;
 
-use super::written::Value::{Null, Text, Unchanged};
-use super::written::{COMMIT_BYTES, STEP, Value, begin, commit, delete, insert, logical, relation, truncate, update};
+use super::pgoutput_bytes::Value::{Null, Text, Unchanged};
+use super::pgoutput_bytes::{
+    COMMIT_BYTES, STEP, Value, begin, commit, delete, insert, logical, relation, truncate, update,
+};
 use super::*;
 use crate::feed::part::End;
 use crate::feed::position::Position;
 use crate::feed::row::{Cell, Row};
 use crate::feed::row_change::{BeforeImage, Operation};
 use crate::outbox::table::Outbox;
-use crate::postgres::log::captures::TableName;
 use crate::postgres::log::catalog_key::CatalogColumn;
+use crate::postgres::log::selection::TableName;
 
 const OUTBOX: u32 = 1;
 const CUSTOMERS: u32 = 2;
 const OTHERS: u32 = 3;
 const EVENT_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-fn captures() -> Captures {
-    Captures {
+fn selection() -> Selection {
+    Selection {
         outboxes: vec![Outbox::new("order_events", "order_id").event_type_format("order.", ".v1")],
         tables: vec![TableName::parse("public.customers").expect("a name")],
         messages: Some("orders".into()),
     }
 }
 
-fn generous() -> Limits {
-    Limits {
+fn generous() -> RunLimits {
+    RunLimits {
         run_changes: 1_000,
         run_bytes: 1 << 20,
         transaction_changes: u64::MAX,
@@ -35,10 +37,10 @@ fn generous() -> Limits {
     }
 }
 
-fn at(place: Place, limits: Limits) -> Assembler {
+fn at(place: LogPosition, limits: RunLimits) -> Assembler {
     let renamed = TableName::parse("public.customers").expect("a name");
     let start = Start { place, tables: HashMap::from([(CUSTOMERS, renamed)]), next_transaction: 0x1_0000_0500 };
-    let mut assembler = Assembler::new(captures(), limits, start, Instant::now());
+    let mut assembler = Assembler::new(selection(), limits, start, Instant::now());
     for table in [outbox(), customers(), relation(OTHERS, "others", b'd', &[("id", true)])] {
         assert_eq!(assembler.push(&table, Instant::now()).expect("a table"), Learned::Shape);
     }
@@ -46,7 +48,7 @@ fn at(place: Place, limits: Limits) -> Assembler {
 }
 
 fn assembler() -> Assembler {
-    at(Place::between(Lsn::new(0x10), 1), generous())
+    at(LogPosition::between(Lsn::new(0x10), 1), generous())
 }
 
 fn outbox() -> Bytes {
@@ -108,7 +110,7 @@ fn a_row_of_an_outbox_is_an_event_whose_payload_is_not_copied() {
     let mut assembler = assembler();
     feed(&mut assembler, [begin(0x100, 9), message.clone(), commit(0x100)]);
     let changes = assembler.take().expect("a transaction");
-    assert_eq!(changes.end, End::Complete(Place::between(Lsn::new(0x100 + COMMIT_BYTES), 1).position()));
+    assert_eq!(changes.end, End::Complete(LogPosition::between(Lsn::new(0x100 + COMMIT_BYTES), 1).position()));
     let [change] = &changes.changes[..] else { panic!("{changes:?}") };
     assert_eq!(change.position, Position::change('l', 0x100, 0));
     assert_eq!(change.transaction, Some(TransactionPlace::last(0x1_0000_0009, 1)));
@@ -224,7 +226,7 @@ fn catalog_key(name: &str) -> CatalogKey {
 
 #[test]
 fn a_transaction_of_which_a_part_was_given_is_not_gone_on_with_by_a_feed_of_other_tables() {
-    let given = |captured| Place { lsn: Lsn::new(0x100), changes: 1, timeline: 1, parts: 1, captured };
+    let given = |captured| LogPosition { lsn: Lsn::new(0x100), changes: 1, timeline: 1, parts: 1, captured };
     let mine = at(given(None), generous()).captured;
     for (captured, goes_on) in [(None, true), (Some(mine), true), (Some(!mine), false)] {
         let mut assembler = at(given(captured), generous());
@@ -319,7 +321,7 @@ fn small_transactions_share_a_run_and_an_open_one_does_not_delay_them() {
 
 #[test]
 fn a_large_transaction_comes_in_pieces_and_its_last_change_carries_the_count() {
-    let mut assembler = at(Place::between(Lsn::new(0x10), 1), Limits { run_changes: 3, ..generous() });
+    let mut assembler = at(LogPosition::between(Lsn::new(0x10), 1), RunLimits { run_changes: 3, ..generous() });
     feed(&mut assembler, [begin(0x100, 9)]);
     let mut pieces = Vec::new();
     for id in 0..8 {
@@ -339,8 +341,8 @@ fn a_large_transaction_comes_in_pieces_and_its_last_change_carries_the_count() {
 
 #[test]
 fn a_transaction_that_takes_too_long_is_split() {
-    let limits = Limits { transaction_duration: Duration::from_secs(1), ..generous() };
-    let mut assembler = at(Place::between(Lsn::new(0x10), 1), limits);
+    let limits = RunLimits { transaction_duration: Duration::from_secs(1), ..generous() };
+    let mut assembler = at(LogPosition::between(Lsn::new(0x10), 1), limits);
     let began = Instant::now();
     feed(&mut assembler, [begin(0x100, 9), customer("1"), customer("2")]);
     let later = began + Duration::from_secs(10);
@@ -361,7 +363,10 @@ fn an_idle_log_moves_the_position_when_it_has_grown_and_not_more_often_than_allo
     assert_eq!((assembler.moves_at(), assembler.move_on(now)), (None, None), "an acknowledgement writes as much");
     assembler.reached(Lsn::new(0x10 + IDLE_GROWTH_BYTES));
     let moved = assembler.move_on(now).expect("it has grown");
-    assert_eq!(moved, Changes::complete(vec![], Place::between(Lsn::new(0x10 + IDLE_GROWTH_BYTES), 1).position()));
+    assert_eq!(
+        moved,
+        Changes::complete(vec![], LogPosition::between(Lsn::new(0x10 + IDLE_GROWTH_BYTES), 1).position())
+    );
     assembler.reached(Lsn::new(0x10 + 3 * IDLE_GROWTH_BYTES));
     assert_eq!(assembler.move_on(now), None);
     assert!(assembler.moves_at().is_some_and(|at| at > now));
@@ -389,7 +394,7 @@ fn the_position_does_not_move_within_a_transaction_and_empty_ones_move_it_as_a_g
 fn a_new_feed_is_told_where_it_begins() {
     let mut assembler = assembler();
     assembler.announce_start();
-    assert_eq!(assembler.take(), Some(Changes::complete(vec![], Place::between(Lsn::new(0x10), 1).position())));
+    assert_eq!(assembler.take(), Some(Changes::complete(vec![], LogPosition::between(Lsn::new(0x10), 1).position())));
 }
 
 /// Transactions of so many changes each, some of which are of no concern.
@@ -408,7 +413,7 @@ fn log(sizes: &[usize]) -> Vec<Bytes> {
 }
 
 /// Everything that comes of a log from a place on, however it is read; the server leaves out what committed before.
-fn read(messages: &[Bytes], place: Place, limits: Limits, takes: &[bool]) -> Vec<Changes> {
+fn read(messages: &[Bytes], place: LogPosition, limits: RunLimits, takes: &[bool]) -> Vec<Changes> {
     let mut assembler = at(place, limits);
     let mut runs = Vec::new();
     let mut skipping = false;
@@ -444,8 +449,8 @@ proptest! {
         other_run_changes in 1_usize..6,
     ) {
         let messages = log(&sizes);
-        let origin = Place::between(Lsn::new(0x10), 1);
-        let limits = Limits { run_changes, transaction_changes: part, ..generous() };
+        let origin = LogPosition::between(Lsn::new(0x10), 1);
+        let limits = RunLimits { run_changes, transaction_changes: part, ..generous() };
         let runs = read(&messages, origin, limits, &takes);
         let all: Vec<Change> = runs.iter().flat_map(|run| run.changes.clone()).collect();
         prop_assert_eq!(all.len(), sizes.iter().sum::<usize>());
@@ -462,8 +467,8 @@ proptest! {
             prop_assert!(run.changes.iter().all(|change| change.position <= *position));
             prop_assert!(end < *position);
             end = position.clone();
-            let place = Place::from_position(position).expect("a place of ours");
-            let limits = Limits { run_changes: other_run_changes, ..limits };
+            let place = LogPosition::from_position(position).expect("a place of ours");
+            let limits = RunLimits { run_changes: other_run_changes, ..limits };
             let again = read(&messages, place, limits, &[true]);
             let after: Vec<Change> = again.into_iter().flat_map(|run| run.changes).collect();
             prop_assert_eq!(&after[..], &all[before..], "after a start at {}", position);

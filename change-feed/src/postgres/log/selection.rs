@@ -1,13 +1,13 @@
-//! What a feed captures.
+//! The outboxes, tables and messages that a feed captures.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::outbox::table::Outbox;
 
-/// What a feed captures.
+/// The outboxes, tables and messages that a feed captures.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Captures {
+pub(super) struct Selection {
     pub(super) outboxes: Vec<Outbox>,
     pub(super) tables: Vec<TableName>,
     /// The prefix of the messages that are events.
@@ -33,7 +33,7 @@ impl TableName {
         Self { schema: outbox.schema().to_owned(), name: outbox.table().to_owned() }
     }
 
-    /// As it stands in a statement.
+    /// Quoted for a statement.
     pub(super) fn quoted(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }
@@ -45,13 +45,13 @@ impl fmt::Display for TableName {
     }
 }
 
-/// A name as it stands in a statement.
+/// Quotes a name for a statement.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-impl Captures {
-    /// The outbox that this table is.
+impl Selection {
+    /// The outbox with this table's name.
     pub(super) fn outbox(&self, schema: &str, name: &str) -> Option<&Outbox> {
         self.outboxes.iter().find(|outbox| outbox.schema() == schema && outbox.table() == name)
     }

@@ -1,4 +1,4 @@
-//! How far a poller has come, and how a position says it.
+//! The progress of a poller, and its form as a position.
 
 use std::fmt;
 
@@ -12,20 +12,20 @@ const KIND: char = 'p';
 /// The second word of a position at the end of a window.
 const WINDOW_DONE: u64 = u64::MAX;
 
-/// How far a poller has come.
+/// The progress of a poller.
 ///
 /// As a position: the window's number, then the last sequence given in it, and as the tail what it takes to go on in
 /// another process: `old/target/anchor` within a window, `seen/anchor` between two. The snapshots see no
 /// transaction above the highest of which a row was given: see [`Snapshot::through`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum PollProgress {
     /// Everything that `seen` sees has been given; the last of it was window `window`.
     Between { window: u64, seen: Snapshot, anchor: Option<Anchor> },
     /// Of window `window`, what `target` sees and `old` doesn't, everything through sequence `through` has been given.
     Within { window: u64, through: u64, old: Snapshot, target: Snapshot, anchor: Option<Anchor> },
 }
 
-/// The last event that was given: in another history another event stands in its place.
+/// The last event that was given: another history has another event in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Anchor {
     pub(super) sequence: u64,
@@ -50,8 +50,8 @@ impl fmt::Display for Anchor {
     }
 }
 
-impl Progress {
-    pub(super) const ORIGIN: Progress = Progress::Between { window: 0, seen: Snapshot::NOTHING, anchor: None };
+impl PollProgress {
+    pub(super) const ORIGIN: PollProgress = PollProgress::Between { window: 0, seen: Snapshot::NOTHING, anchor: None };
 
     /// The position of this progress; `start` takes it.
     pub(super) fn position(&self) -> Position {
@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// The progress that a position stands for; `None` if no poller of this kind made it.
+    /// The progress that a position means; `None` if no poller of this kind made it.
     pub(super) fn from_position(position: &Position) -> Option<Self> {
         if position.is_origin() {
             return Some(Self::ORIGIN);
@@ -127,23 +127,23 @@ mod tests {
         text.parse().expect("well formed")
     }
 
-    fn between(window: u64) -> Progress {
-        Progress::Between { window, seen: snapshot("10:20:10,14"), anchor: ANCHOR }
+    fn between(window: u64) -> PollProgress {
+        PollProgress::Between { window, seen: snapshot("10:20:10,14"), anchor: ANCHOR }
     }
 
-    fn within(window: u64, through: u64) -> Progress {
+    fn within(window: u64, through: u64) -> PollProgress {
         let (old, target) = (snapshot("10:20:10,14"), snapshot("14:30:14,21"));
-        Progress::Within { window, through, old, target, anchor: ANCHOR }
+        PollProgress::Within { window, through, old, target, anchor: ANCHOR }
     }
 
     #[test]
     fn progress_reads_back_from_the_text_of_its_position() {
-        for progress in [Progress::ORIGIN, between(7), within(8, 42)] {
+        for progress in [PollProgress::ORIGIN, between(7), within(8, 42)] {
             let text = progress.position().to_string();
             let position: Position = text.parse().expect("our own text");
-            assert_eq!(Progress::from_position(&position), Some(progress), "{text}");
+            assert_eq!(PollProgress::from_position(&position), Some(progress), "{text}");
         }
-        assert_eq!(Progress::from_position(&Position::ORIGIN), Some(Progress::ORIGIN));
+        assert_eq!(PollProgress::from_position(&Position::ORIGIN), Some(PollProgress::ORIGIN));
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             Position::new('p', 1, u64::MAX).with_tail("nonsense/5.1"),
         ];
         for position in foreign {
-            assert_eq!(Progress::from_position(&position), None, "{position}");
+            assert_eq!(PollProgress::from_position(&position), None, "{position}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The reader, and what it is at.
+//! Runs the tasks of the reader.
 
 use std::mem;
 
 use futures::future::BoxFuture;
 
-use super::reader::{Poll, Reader};
+use super::window_reader::{Poll, WindowReader};
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{FeedName, SourceIdentity};
 use crate::feed::part::Changes;
@@ -14,12 +14,12 @@ use crate::outbox::pace::Wake;
 use crate::source::Elected;
 use crate::source::SourceError;
 
-/// The reader, and what it is at.
+/// Runs the tasks of the reader.
 ///
 /// A call that is dropped must not leave half a conversation with the server behind, and must not lose the election
-/// with the connection. So the reader's work is kept here, apart from the call that began it, and whoever comes
-/// next ends it.
-pub(super) struct Capture {
+/// with the connection. So a task is kept here, apart from the call that began it, and the next call
+/// ends it.
+pub(super) struct PollWorker {
     state: State,
     pace: Pace,
     identity: Option<SourceIdentity>,
@@ -30,8 +30,8 @@ pub(super) struct Capture {
 
 enum State {
     NotElected,
-    Ready(Box<Reader>),
-    Busy(BoxFuture<'static, (Box<Reader>, Result<Outcome, SourceError>)>),
+    Ready(Box<WindowReader>),
+    Busy(BoxFuture<'static, (Box<WindowReader>, Result<Outcome, SourceError>)>),
 }
 
 /// What a reader can be told to do.
@@ -52,14 +52,14 @@ enum Outcome {
     Done,
 }
 
-impl Capture {
+impl PollWorker {
     /// Without an election.
     pub(super) fn new() -> Self {
         Self { state: State::NotElected, pace: Pace::new(), identity: None, found: None, checkpoint: None }
     }
 
     /// With the reader whose session holds the election.
-    pub(super) fn elected(reader: Reader, identity: SourceIdentity) -> Self {
+    pub(super) fn elected(reader: WindowReader, identity: SourceIdentity) -> Self {
         Self { state: State::Ready(Box::new(reader)), identity: Some(identity), ..Self::new() }
     }
 
@@ -78,7 +78,7 @@ impl Capture {
         self.pace.rest(wake).await;
     }
 
-    /// Gives the reader a task, after what it is at. An error leaves no reader.
+    /// Runs a task after the one that is under way. An error leaves no reader.
     pub(super) async fn run(&mut self, task: Task) -> Result<(), SourceError> {
         self.settle().await?;
         let mut reader = match mem::replace(&mut self.state, State::NotElected) {
@@ -97,7 +97,7 @@ impl Capture {
         self.settle().await
     }
 
-    /// Ends what the reader is at, and keeps what it came to.
+    /// Ends the task that is under way, and keeps its outcome.
     async fn settle(&mut self) -> Result<(), SourceError> {
         let State::Busy(work) = &mut self.state else {
             return Ok(());
@@ -124,7 +124,7 @@ impl Capture {
     }
 }
 
-async fn perform(reader: &mut Reader, task: Task) -> Result<Outcome, SourceError> {
+async fn perform(reader: &mut WindowReader, task: Task) -> Result<Outcome, SourceError> {
     match task {
         Task::Start(position) => reader.start(&position).await.map(|()| Outcome::Started),
         Task::Poll => reader.poll().await.map(Outcome::Polled),

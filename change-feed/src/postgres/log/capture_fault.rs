@@ -1,4 +1,4 @@
-//! What the log can hold that a feed can't give.
+//! What the log can hold that a feed can't publish.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use postgres_replication::Lsn;
 use postgres_replication::pgoutput::DecodeError;
 use postgres_replication::pgoutput::TimestampOutOfRange;
 
-/// What the log can hold that a feed can't give. It names places and columns, and never a value.
+/// What the log can hold that a feed can't publish. It names places and columns, and never a value.
 ///
 /// None of them goes away when the same log is read again. What is whole before it is given; then the feed fails closed, since it
 /// would else lose a change.
@@ -23,10 +23,10 @@ pub enum CaptureFault {
     /// Messages came in an order in which pgoutput doesn't send them.
     #[error("pgoutput sent {0}")]
     Order(&'static str),
-    /// A time that no clock shows.
+    /// A commit timestamp that no calendar date has.
     #[error("the commit timestamp is out of range")]
     Time(#[from] TimestampOutOfRange),
-    /// A row that has not the form of rows.
+    /// A row in a form that is not understood.
     #[error("a row of {table} can't be read")]
     Row {
         /// The table.
@@ -35,15 +35,15 @@ pub enum CaptureFault {
         #[source]
         source: InvalidRow,
     },
-    /// An outbox has not the columns of one, or the publication leaves them out.
-    #[error("the outbox {outbox} comes without its column {column}")]
+    /// An outbox lacks a column, or the publication leaves it out.
+    #[error("outbox {outbox}: the log does not carry its column {column}")]
     OutboxColumn {
         /// The outbox.
         outbox: String,
         /// The column.
         column: String,
     },
-    /// A row of an outbox is no event.
+    /// A row of an outbox is not a valid event.
     #[error("outbox {outbox}: invalid {column} of the event {}, in the transaction that commits at {commit}; everything before it is \
              published", event_id.map_or_else(|| "without id".to_owned(), |id| id.to_string()))]
     Event {
@@ -56,10 +56,12 @@ pub enum CaptureFault {
         /// The commit record of its transaction.
         commit: Lsn,
     },
-    /// A message that was written to be an event is none.
-    #[error("the message at {lsn} with the prefix {prefix:?} is no event: {what}")]
+    /// A message with the feed's prefix is not a valid event.
+    #[error(
+        "the message at {lsn} with the prefix {prefix:?} is not a valid event: {what}; everything before it is published"
+    )]
     Message {
-        /// Where it stands.
+        /// Its place in the log.
         lsn: Lsn,
         /// Its prefix.
         prefix: String,
@@ -89,7 +91,7 @@ pub enum CaptureFault {
 }
 
 impl CaptureFault {
-    /// What somebody does about it.
+    /// What to do about it.
     fn remedy(&self) -> &'static str {
         match self {
             Self::Decode(_) | Self::Order(_) | Self::Time(_) | Self::Row { .. } => {

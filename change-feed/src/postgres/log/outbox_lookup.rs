@@ -1,4 +1,4 @@
-//! Outboxes that are known by name alone.
+//! Finds an outbox of which only the name is known.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::source::SourceError;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl LogicalSource {
-    /// The outbox of this name as the database has it, for whoever did not make it: see
+    /// The outbox of this name as the database has it, for programs that did not make it: see
     /// [`Outbox::find`](crate::outbox::table::Outbox::find).
     ///
     /// ```no_run
@@ -28,7 +28,7 @@ impl LogicalSource {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Fatal`] if there is no such table, if it is no outbox, for a malformed URL, and for a server that doesn't let
+    /// [`SourceError::Fatal`] if there is no such table, if it is not an outbox, for a malformed URL, and for a server that doesn't let
     /// the role in; [`SourceError::Transient`] while the server is away or doesn't answer within 15 s.
     pub async fn find_outbox(
         database_url: &str,

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
 
-use super::assembler::{Assembler, Limits, Start};
+use super::assembler::{Assembler, RunLimits, Start};
 use super::catalog_key::CatalogKey;
 use super::catalog_table::CapturedTable;
-use super::place::Place;
+use super::log_position::LogPosition;
 use super::server_state::ServerState;
 use super::setup::{Setup, classify};
 use super::slot::{left_before, place_in};
@@ -26,14 +26,14 @@ use postgres_replication::ReplicationConnection;
 use postgres_replication::ReplicationError;
 use postgres_replication::{ReplicationStream, StartOptions};
 
-/// A slot that is in use by a predecessor of ours is waited for so long.
+/// Limit of the wait for a slot that a predecessor of this relay still reads.
 const SLOT_LIMIT_MS: u64 = 15_000;
-/// A predecessor that ends by itself has done so by then.
+/// Time in which a predecessor ends by itself.
 const SLOT_GRACE_MS: u64 = 500;
-/// How often it is looked whether the slot is free.
+/// Interval at which the slot is tried.
 const SLOT_INTERVAL_MS: u64 = 100;
 
-/// The stream of an elected source, and what has come of it.
+/// The stream of an elected source, and the assembler of its changes.
 #[derive(Debug)]
 pub(super) struct Streaming {
     stream: ReplicationStream,
@@ -46,20 +46,20 @@ pub(super) struct Streaming {
     fault: Option<SourceError>,
 }
 
-/// What a stream came to.
+/// What a stream gives.
 #[derive(Debug)]
-pub(super) enum Given {
+pub(super) enum StreamOutput {
     Changes(Changes),
     /// The assembler needs the key of the table with this object id.
     NeedsKey(u32),
 }
 
 impl Streaming {
-    /// Starts behind `after`, if the slot still gives everything from there.
+    /// Starts after `after`, if the slot still gives everything from there.
     pub(super) async fn start(
         setup: &Setup,
         connection: &mut PgConnection,
-        limits: Limits,
+        limits: RunLimits,
         after: &Position,
     ) -> Result<Self, SourceError> {
         let facts = ServerState::read_primary(&setup.server, connection).await?;
@@ -74,16 +74,16 @@ impl Streaming {
             target: "change_feed::source", feed = %setup.feed, slot = setup.slot, from = %place.lsn,
             "streaming; {wal_bytes} bytes of WAL to catch up"
         );
-        let options = StartOptions::new([setup.publication.clone()]).messages(setup.captures.messages.is_some());
+        let options = StartOptions::new([setup.publication.clone()]).messages(setup.selection.messages.is_some());
         let stream = free_slot(setup, connection, &facts, replication, place, &options).await?;
-        let tables = CapturedTable::read_all(&setup.server, connection, &setup.captures.published()).await?;
+        let tables = CapturedTable::read_all(&setup.server, connection, &setup.selection.published()).await?;
         let tables = tables.into_iter().map(|captured| (captured.table.oid, captured.table.name)).collect();
         let start = Start {
             tables,
-            place: Place { timeline: facts.timeline, ..place },
+            place: LogPosition { timeline: facts.timeline, ..place },
             next_transaction: facts.next_transaction,
         };
-        let mut assembler = Assembler::new(setup.captures.clone(), limits, start, Instant::now());
+        let mut assembler = Assembler::new(setup.selection.clone(), limits, start, Instant::now());
         if after.is_origin() {
             assembler.announce_start();
         }
@@ -95,14 +95,14 @@ impl Streaming {
     }
 
     /// Waits for the next changes. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Given, SourceError> {
+    pub(super) async fn next(&mut self) -> Result<StreamOutput, SourceError> {
         if let Some(kept) = self.kept.take() {
-            return Ok(Given::Changes(kept));
+            return Ok(StreamOutput::Changes(kept));
         }
         loop {
             if self.fault.is_none() {
                 match self.gather() {
-                    Ok(Some(oid)) => return Ok(Given::NeedsKey(oid)),
+                    Ok(Some(oid)) => return Ok(StreamOutput::NeedsKey(oid)),
                     Ok(None) => {}
                     Err(error) => self.fault = Some(error),
                 }
@@ -113,11 +113,11 @@ impl Streaming {
                     return Err(error);
                 };
                 self.fault = Some(error);
-                return Ok(Given::Changes(whole));
+                return Ok(StreamOutput::Changes(whole));
             }
             let now = Instant::now();
             if let Some(changes) = self.assembler.take().or_else(|| self.assembler.move_on(now)) {
-                return Ok(Given::Changes(changes));
+                return Ok(StreamOutput::Changes(changes));
             }
             let frame = match self.assembler.moves_at() {
                 None => self.stream.next().await,
@@ -188,11 +188,11 @@ pub(super) async fn key_of(setup: &Setup, connection: &mut PgConnection, oid: u3
     CatalogKey::read(&setup.server, connection, oid).await
 }
 
-/// The server is on another timeline than the feed was: was that one left before the feed's position?
+/// Checks, on a server that is on another timeline than the feed was, that the feed's was not left before its position.
 async fn check_history(
     replication: &mut ReplicationConnection,
     facts: &ServerState,
-    place: &Place,
+    place: &LogPosition,
     after: &Position,
 ) -> Result<(), SourceError> {
     // The first timeline has no history, and no server goes back to an earlier one.
@@ -203,22 +203,22 @@ async fn check_history(
     };
     let history = history.as_ref().and_then(|rows| rows.get(0, "content"));
     if left_before(history.unwrap_or_default(), place) {
-        let source_end = Place::between(facts.flushed, facts.timeline).position();
+        let source_end = LogPosition::between(facts.flushed, facts.timeline).position();
         return Err(SourceError::Closed(Mismatch::SourceBehind { position: after.clone(), source_end }));
     }
     Ok(())
 }
 
-/// Starts the stream, and sees to it that a predecessor of ours lets go of the slot.
+/// Starts the stream, and makes a predecessor of this relay let go of the slot.
 ///
-/// Whoever holds the election may end the server's process of an earlier relay of the same feed: that one is dead, frozen,
+/// The elected relay may end the server's process of an earlier relay of the same feed: that one is dead, frozen,
 /// or has just lost its election.
 async fn free_slot(
     setup: &Setup,
     connection: &mut PgConnection,
     facts: &ServerState,
     replication: ReplicationConnection,
-    place: Place,
+    place: LogPosition,
     options: &StartOptions,
 ) -> Result<ReplicationStream, SourceError> {
     let began = Instant::now();

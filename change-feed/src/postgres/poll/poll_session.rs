@@ -10,8 +10,8 @@ use sqlx::query::{Query, QueryScalar};
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::builder::Limits;
-use super::progress::Anchor;
+use super::builder::PollLimits;
+use super::poll_progress::Anchor;
 use super::row::{OutboxRow, signed, transaction_id, unsigned};
 use super::snapshot::{InvalidSnapshot, Snapshot};
 use super::statements::{FLUSH, FLUSHED, SNAPSHOT, Statements};
@@ -23,19 +23,18 @@ use crate::postgres::server::Server;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
 
-/// One statement passes over at most so many rows or sequence numbers, so that each ends in time however thinly the
+/// Rows or sequence numbers that one statement passes over at most, so that each ends in time however thinly the
 /// rows of a window lie among those of others.
 pub(super) const SCAN_MAX: u64 = 200_000;
-/// A commit that is seen is usually on the disk; where it isn't, it is left so long to those who
-/// write before the feed itself asks for it.
+/// Time for the writers' own commit to reach the disk, before the feed flushes the log itself.
 const FLUSH_GRACE_MS: u64 = 2;
 
 /// The server session that holds the election.
-pub(super) struct Session {
+pub(super) struct PollSession {
     connection: PgConnection,
     server: Server,
     statements: Arc<Statements>,
-    limits: Limits,
+    limits: PollLimits,
     outbox: Arc<str>,
     /// The server's process that holds the election's lock.
     holder: i32,
@@ -45,7 +44,7 @@ pub(super) struct Session {
 /// The present of the server.
 pub(super) struct Present {
     pub(super) snapshot: Snapshot,
-    /// Every commit that the snapshot sees stands before this place in the log.
+    /// Every commit that the snapshot sees is before this place in the log.
     log_end: i64,
 }
 
@@ -66,12 +65,12 @@ pub(super) struct Stretch {
     pub(super) rows: u32,
 }
 
-impl Session {
+impl PollSession {
     pub(super) fn new(
         connection: PgConnection,
         server: Server,
         statements: Arc<Statements>,
-        limits: Limits,
+        limits: PollLimits,
         outbox: Arc<str>,
         event_types: EventTypes,
         holder: i32,
@@ -86,13 +85,13 @@ impl Session {
 
     /// The server's present, from the session that holds the election.
     pub(super) async fn present(&mut self) -> Result<Present, SourceError> {
-        let asked = async {
+        let answer = async {
             let row = sqlx::query(SNAPSHOT).fetch_one(&mut self.connection).await?;
             let text: &str = row.try_get(0)?;
             let snapshot = text.parse().map_err(|error: InvalidSnapshot| sqlx::Error::Decode(error.into()))?;
             Ok((Present { snapshot, log_end: row.try_get(2)? }, row.try_get(1)?))
         };
-        let (present, process): (Present, i32) = self.server.answer(asked).await?;
+        let (present, process): (Present, i32) = self.server.answer(answer).await?;
         if process == self.holder {
             return Ok(present);
         }
@@ -179,15 +178,15 @@ impl Session {
         for range in ranges {
             let mut from = *range.start();
             loop {
-                let ask = sqlx::query(AssertSqlSafe(statements.lowest.as_str()))
+                let query = sqlx::query(AssertSqlSafe(statements.lowest.as_str()))
                     .bind(from.to_string())
                     .bind(range.end().to_string())
                     .bind(signed(SCAN_MAX));
-                let asked = async {
-                    let row = ask.fetch_one(&mut self.connection).await?;
+                let answer = async {
+                    let row = query.fetch_one(&mut self.connection).await?;
                     Ok((row.try_get(0)?, transaction_id(&row, 1)?, row.try_get(2)?))
                 };
-                let (first, last, rows): (Option<i64>, Option<u64>, i64) = self.server.answer(asked).await?;
+                let (first, last, rows): (Option<i64>, Option<u64>, i64) = self.server.answer(answer).await?;
                 let (Some(first), Some(last)) = (first, last) else {
                     break;
                 };
@@ -205,35 +204,35 @@ impl Session {
     /// The highest transaction that the snapshot sees and that has a row.
     pub(super) async fn highest_transaction(&mut self, snapshot: &Snapshot) -> Result<u64, SourceError> {
         let statements = Arc::clone(&self.statements);
-        let ask = sqlx::query(AssertSqlSafe(statements.highest_transaction.as_str()))
+        let query = sqlx::query(AssertSqlSafe(statements.highest_transaction.as_str()))
             .bind((snapshot.highest() + 1).to_string())
             .bind(snapshot.to_string());
-        let asked = async {
-            let row = ask.fetch_optional(&mut self.connection).await?;
+        let answer = async {
+            let row = query.fetch_optional(&mut self.connection).await?;
             row.map_or(Ok(None), |row| transaction_id(&row, 0))
         };
-        Ok(self.server.answer(asked).await?.unwrap_or_default())
+        Ok(self.server.answer(answer).await?.unwrap_or_default())
     }
 
     /// The highest sequence of any row that is visible; 0 if there is none.
     pub(super) async fn highest_sequence(&mut self) -> Result<u64, SourceError> {
         let statements = Arc::clone(&self.statements);
-        let ask = sqlx::query_scalar(AssertSqlSafe(statements.highest_sequence.as_str()));
-        Ok(self.scalar::<Option<i64>>(ask).await?.map_or(0, unsigned))
+        let query = sqlx::query_scalar(AssertSqlSafe(statements.highest_sequence.as_str()));
+        Ok(self.scalar::<Option<i64>>(query).await?.map_or(0, unsigned))
     }
 
     /// The lowest sequence above `after` of any row that is visible.
     pub(super) async fn following_sequence(&mut self, after: u64) -> Result<Option<u64>, SourceError> {
         let statements = Arc::clone(&self.statements);
-        let ask = sqlx::query_scalar(AssertSqlSafe(statements.following.as_str())).bind(signed(after));
-        Ok(self.scalar::<Option<i64>>(ask).await?.map(unsigned))
+        let query = sqlx::query_scalar(AssertSqlSafe(statements.following.as_str())).bind(signed(after));
+        Ok(self.scalar::<Option<i64>>(query).await?.map(unsigned))
     }
 
     /// The event at a sequence.
     pub(super) async fn anchor_at(&mut self, sequence: u64) -> Result<Option<Anchor>, SourceError> {
         let statements = Arc::clone(&self.statements);
-        let ask = sqlx::query_scalar(AssertSqlSafe(statements.event_at.as_str())).bind(signed(sequence));
-        let event: Option<Uuid> = self.server.answer(ask.fetch_optional(&mut self.connection)).await?;
+        let query = sqlx::query_scalar(AssertSqlSafe(statements.event_at.as_str())).bind(signed(sequence));
+        let event: Option<Uuid> = self.server.answer(query.fetch_optional(&mut self.connection)).await?;
         Ok(event.map(|id| Anchor::new(sequence, EventId::new(id))))
     }
 
@@ -251,23 +250,23 @@ impl Session {
     ) -> Result<Vec<(u64, u32, u32)>, SourceError> {
         let ids: Vec<String> = transactions.iter().map(u64::to_string).collect();
         let statements = Arc::clone(&self.statements);
-        let ask = sqlx::query(AssertSqlSafe(statements.tallies.as_str())).bind(ids).bind(signed(through));
+        let query = sqlx::query(AssertSqlSafe(statements.tallies.as_str())).bind(ids).bind(signed(through));
         let narrow = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
-        let asked = async {
-            let rows = ask.fetch_all(&mut self.connection).await?;
+        let answer = async {
+            let rows = query.fetch_all(&mut self.connection).await?;
             let tallies = rows.iter().map(|row| {
                 let id = transaction_id(row, 0)?.unwrap_or_default();
                 Ok((id, narrow(row.try_get(1)?), narrow(row.try_get(2)?)))
             });
             tallies.collect()
         };
-        self.server.answer(asked).await
+        self.server.answer(answer).await
     }
 
-    async fn scalar<T>(&mut self, ask: QueryScalar<'_, Postgres, T, PgArguments>) -> Result<T, SourceError>
+    async fn scalar<T>(&mut self, query: QueryScalar<'_, Postgres, T, PgArguments>) -> Result<T, SourceError>
     where
         T: Send + Unpin + for<'row> sqlx::Decode<'row, Postgres> + sqlx::Type<Postgres>,
     {
-        self.server.answer(ask.fetch_one(&mut self.connection)).await
+        self.server.answer(query.fetch_one(&mut self.connection)).await
     }
 }

@@ -1,4 +1,4 @@
-//! Where a feed is in the log, and how a position says it.
+//! A place in the log where a feed can start, and its form as a position.
 
 use crate::feed::position::Position;
 use postgres_replication::Lsn;
@@ -13,13 +13,13 @@ const KIND: char = 'l';
 /// was captured: changes are counted, so their number means nothing to a feed of other tables.
 ///
 /// - `(end of a commit record, 0)` or `(place that the server has read, 0)`: between transactions. What commits later has
-///   its commit record there or behind.
+///   its commit record there or later.
 /// - `(begin of a commit record, change n)`: within a transaction that was split, after its first n changes.
 ///
 /// The changes of a transaction stand at the begin of its commit record, as [`Position::change`] numbers them. The commit
 /// before may end at the same place: there is room for chunks between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LogPosition {
     pub(super) lsn: Lsn,
     pub(super) changes: u64,
     pub(super) timeline: u32,
@@ -40,7 +40,7 @@ pub(super) fn checksum(tables: impl IntoIterator<Item = u32>, messages: Option<&
     sum.finalize()
 }
 
-impl Place {
+impl LogPosition {
     /// Between transactions.
     pub(super) fn between(lsn: Lsn, timeline: u32) -> Self {
         Self { lsn, changes: 0, timeline, parts: 0, captured: None }
@@ -59,8 +59,8 @@ impl Place {
         })
     }
 
-    /// The place that a position stands for; `None` if no source of this kind made it. The origin is no place: where a new
-    /// feed begins, the slot decides.
+    /// The place that a position means; `None` if no source of this kind made it. The origin has no place: the slot decides
+    /// where a new feed begins.
     pub(super) fn from_position(position: &Position) -> Option<Self> {
         if position.kind() != Some(KIND) {
             return None;
@@ -77,7 +77,7 @@ impl Place {
         Some(Self { lsn, changes, timeline, parts, captured })
     }
 
-    /// Where a change stands.
+    /// The position of a change.
     pub(super) fn of_change(commit: Lsn, index: u32) -> Position {
         Position::change(KIND, commit.as_u64(), u64::from(index))
     }
@@ -90,11 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_stand_between_the_end_before_and_the_end_behind() {
-        let before = Place::between(Lsn::new(0x10), 1).position();
-        let within = Place { lsn: Lsn::new(0x10), changes: 2, timeline: 1, parts: 1, captured: Some(7) }.position();
-        let after = Place::between(Lsn::new(0x20), 1).position();
-        let changes: Vec<_> = (0..3).map(|index| Place::of_change(Lsn::new(0x10), index)).collect();
+    fn changes_are_between_the_end_before_and_the_end_after() {
+        let before = LogPosition::between(Lsn::new(0x10), 1).position();
+        let within =
+            LogPosition { lsn: Lsn::new(0x10), changes: 2, timeline: 1, parts: 1, captured: Some(7) }.position();
+        let after = LogPosition::between(Lsn::new(0x20), 1).position();
+        let changes: Vec<_> = (0..3).map(|index| LogPosition::of_change(Lsn::new(0x10), index)).collect();
         assert!(before < changes[0] && changes[0] < changes[1] && changes[1] <= within, "{changes:?}");
         assert!(within < changes[2] && changes[2] < after);
     }
@@ -102,12 +103,12 @@ mod tests {
     #[test]
     fn the_text_of_a_place_is_fixed() {
         assert_eq!(
-            Place::between(Lsn::new(0x16_B374_D848), 3).position().to_string(),
+            LogPosition::between(Lsn::new(0x16_B374_D848), 3).position().to_string(),
             "1l-00000016b374d848-0000000000000000-3"
         );
-        let within = Place { lsn: Lsn::new(1), changes: 12, timeline: 1, parts: 2, captured: None };
+        let within = LogPosition { lsn: Lsn::new(1), changes: 12, timeline: 1, parts: 2, captured: None };
         assert_eq!(within.position().to_string(), "1l-0000000000000001-800000000000000c-1.2");
-        let noted = Place { captured: Some(0xbeef), ..within };
+        let noted = LogPosition { captured: Some(0xbeef), ..within };
         assert_eq!(noted.position().to_string(), "1l-0000000000000001-800000000000000c-1.2.0000beef");
     }
 
@@ -122,19 +123,19 @@ mod tests {
 
     #[test]
     fn positions_of_others_are_no_place() {
-        assert_eq!(Place::from_position(&Position::ORIGIN), None);
-        assert_eq!(Place::from_position(&Position::new('p', 1, 2).with_tail("1")), None);
-        assert_eq!(Place::from_position(&Position::new('l', 1, 2)), None);
-        assert_eq!(Place::from_position(&Position::new('l', 1, 2).with_tail("x")), None);
+        assert_eq!(LogPosition::from_position(&Position::ORIGIN), None);
+        assert_eq!(LogPosition::from_position(&Position::new('p', 1, 2).with_tail("1")), None);
+        assert_eq!(LogPosition::from_position(&Position::new('l', 1, 2)), None);
+        assert_eq!(LogPosition::from_position(&Position::new('l', 1, 2).with_tail("x")), None);
     }
 
     proptest! {
         #[test]
         fn a_place_reads_back_from_its_text(lsn: u64, changes in 0_u64..1 << 62, timeline: u32, parts: u32, sum: Option<u32>) {
             let captured = sum.filter(|_| parts > 0);
-            let place = Place { lsn: Lsn::new(lsn), changes, timeline, parts, captured };
+            let place = LogPosition { lsn: Lsn::new(lsn), changes, timeline, parts, captured };
             let read_back: Position = place.position().to_string().parse().expect("a position");
-            prop_assert_eq!(Place::from_position(&read_back), Some(place));
+            prop_assert_eq!(LogPosition::from_position(&read_back), Some(place));
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::builder::Limits;
-use super::progress::{Anchor, Progress, change_position};
+use super::builder::PollLimits;
+use super::poll_progress::{Anchor, PollProgress, change_position};
+use super::poll_session::{PollSession, Present, SCAN_MAX, Stretch};
 use super::row::OutboxRow;
-use super::session::{Present, SCAN_MAX, Session, Stretch};
 use super::snapshot::Snapshot;
 use super::transactions::Transactions;
 use crate::feed::change::Change;
@@ -27,11 +27,11 @@ pub(super) enum Poll {
 }
 
 /// Reads an outbox window by window.
-pub(super) struct Reader {
-    session: Session,
-    limits: Limits,
-    /// Where it is, in terms that survive a crash of the server; `None` until the start.
-    progress: Option<Progress>,
+pub(super) struct WindowReader {
+    session: PollSession,
+    limits: PollLimits,
+    /// Its progress, in terms that survive a crash of the server; `None` until the start.
+    progress: Option<PollProgress>,
     /// The last snapshot of which everything has been given. It may see more transactions than the progress dares to
     /// say, and holds only as long as the connection: a crash of the server ends both.
     looked: Snapshot,
@@ -43,7 +43,7 @@ pub(super) struct Reader {
 /// What is known of the rest of a window that is given in pages.
 #[derive(Debug, Clone, Copy)]
 struct Scan {
-    /// Rows through this sequence have been looked at.
+    /// Rows through this sequence have been read.
     after: u64,
     /// No row of the window has a higher one.
     highest: u64,
@@ -60,15 +60,15 @@ struct OpenWindow {
     anchor: Option<Anchor>,
 }
 
-impl From<OpenWindow> for Progress {
+impl From<OpenWindow> for PollProgress {
     fn from(open: OpenWindow) -> Self {
         let OpenWindow { window, through, old, target, anchor } = open;
         Self::Within { window, through, old, target, anchor }
     }
 }
 
-impl Reader {
-    pub(super) fn new(session: Session, limits: Limits) -> Self {
+impl WindowReader {
+    pub(super) fn new(session: PollSession, limits: PollLimits) -> Self {
         Self {
             session,
             limits,
@@ -80,18 +80,18 @@ impl Reader {
     }
 
     /// The session, for what else the election's holder asks.
-    pub(super) fn session(&mut self) -> &mut Session {
+    pub(super) fn session(&mut self) -> &mut PollSession {
         &mut self.session
     }
 
     /// Starts after `position`, if this database's history holds it.
     pub(super) async fn start(&mut self, position: &Position) -> Result<(), SourceError> {
-        let progress =
-            Progress::from_position(position).ok_or_else(|| Mismatch::made_by_another_kind(position, super::KIND))?;
+        let progress = PollProgress::from_position(position)
+            .ok_or_else(|| Mismatch::made_by_another_kind(position, super::KIND))?;
         let now = self.session.present().await?.snapshot;
         if !now.follows(progress.newest()) || self.has_another_event_at(progress.anchor()).await? {
             let (window, anchor) = (position.major(), None);
-            let source_end = Progress::Between { window, seen: now, anchor }.position();
+            let source_end = PollProgress::Between { window, seen: now, anchor }.position();
             return Err(SourceError::Closed(Mismatch::SourceBehind { position: position.clone(), source_end }));
         }
         self.refuse_foreign_rows().await?;
@@ -128,12 +128,12 @@ impl Reader {
         ))
     }
 
-    /// Looks once.
+    /// Polls once.
     pub(super) async fn poll(&mut self) -> Result<Poll, SourceError> {
         match self.progress.clone() {
             None => Err(SourceError::transient("the source has not been started at a position")),
-            Some(Progress::Between { window, seen, anchor }) => self.next_window(window, seen, anchor).await,
-            Some(Progress::Within { window, through, old, target, anchor }) => {
+            Some(PollProgress::Between { window, seen, anchor }) => self.next_window(window, seen, anchor).await,
+            Some(PollProgress::Within { window, through, old, target, anchor }) => {
                 self.next_page(OpenWindow { window, through, old, target, anchor }).await
             }
         }
@@ -168,7 +168,7 @@ impl Reader {
         self.looked = present.snapshot;
         self.transactions = Transactions::count(read.rows.iter().map(|row| row.transaction));
         let anchor = read.rows.last().map(anchor_of);
-        Ok(self.give(window, read.rows, Progress::Between { window, seen, anchor }))
+        Ok(self.give(window, read.rows, PollProgress::Between { window, seen, anchor }))
     }
 
     /// Begins a window that has too many rows to be read at once.
@@ -187,7 +187,7 @@ impl Reader {
         let through = lowest.saturating_sub(1);
         self.scan = None;
         self.transactions.clear();
-        self.progress = Some(Progress::Within { window, through, old, target, anchor });
+        self.progress = Some(PollProgress::Within { window, through, old, target, anchor });
         Ok(Poll::Again)
     }
 
@@ -228,7 +228,7 @@ impl Reader {
         let OpenWindow { window, target, anchor, .. } = open;
         self.looked = target.clone();
         self.scan = None;
-        self.progress = Some(Progress::Between { window, seen: target, anchor });
+        self.progress = Some(PollProgress::Between { window, seen: target, anchor });
     }
 
     fn give_page(&mut self, open: OpenWindow, rows: Vec<OutboxRow>, last: bool) -> Poll {
@@ -247,7 +247,7 @@ impl Reader {
     }
 
     /// Turns rows into changes and moves past them.
-    fn give(&mut self, window: u64, rows: Vec<OutboxRow>, progress: Progress) -> Poll {
+    fn give(&mut self, window: u64, rows: Vec<OutboxRow>, progress: PollProgress) -> Poll {
         let changes = rows.into_iter().map(|row| Change {
             transaction: self.transactions.next(row.transaction),
             ..Change::event(change_position(window, row.sequence), row.event)

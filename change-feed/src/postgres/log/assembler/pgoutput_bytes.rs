@@ -1,10 +1,10 @@
-//! A log as pgoutput would send it, for the tests.
+//! Writes messages as pgoutput sends them, for tests.
 
 use bytes::{BufMut as _, Bytes};
 
-/// Begins of commit records are so far apart.
+/// The distance between the begins of commit records.
 pub(super) const STEP: u64 = 0x100;
-/// A commit record ends so far behind its begin.
+/// The length of a commit record.
 pub(super) const COMMIT_BYTES: u64 = 0x30;
 
 /// A value of a row.
