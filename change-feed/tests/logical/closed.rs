@@ -87,6 +87,8 @@ async fn a_slot_of_another_plugin_is_refused() {
     let world = World::new().await;
     world.make_slot("test_decoding").await;
     refused(world.builder(), &Position::ORIGIN, &["of the plug-in test_decoding", "slot of its own"]).await;
+    let made = world.text("select count(*)::text from pg_publication").await;
+    assert_eq!(made.as_deref(), Some("0"), "nothing is made");
     world.drop_slot().await;
     world.run(&format!("select pg_create_physical_replication_slot('{}')", world.feed)).await;
     refused(world.builder(), &Position::ORIGIN, &["for physical replication"]).await;

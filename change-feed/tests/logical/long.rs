@@ -205,7 +205,9 @@ async fn a_standby_at_the_address_is_tried_again_once_the_feed_has_begun_and_ref
     closed(&new.connect().await.expect_err("a standby"), "this server is a standby");
     drop(standby);
     instance.server("start").await;
-    let elected = answer(async || source.elect().await);
-    elected.await.expect("the primary is back");
-    source.start(&Start::after(&place, Epoch::FIRST)).await.expect("it is the same server");
+    let started = answer(async || {
+        source.elect().await?;
+        source.start(&Start::after(&place, Epoch::FIRST)).await
+    });
+    started.await.expect("the primary is back");
 }

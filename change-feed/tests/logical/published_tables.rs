@@ -1,7 +1,8 @@
 //! What is published must not make the application's writes fail, and the key of each record must be whole.
 
 use change_feed::feed::{Cell, RowChange};
-use change_feed::{Change, Content, Position, Source, SourceError};
+use change_feed::source::Start;
+use change_feed::{Change, Content, Epoch, Position, Source, SourceError};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::logical::world::{World, changes, end, read, refusal, started, text, version, versions};
@@ -352,5 +353,5 @@ async fn the_look_at_the_set_up_waits_for_no_lock_on_a_table() {
     sqlx::raw_sql("begin; lock table t in access exclusive mode").execute(&mut locked).await.expect("nobody holds it");
     let again = world.bare().tables(["t"]).connect().await.expect("no lock is waited for");
     again.elect().await.expect("no lock is waited for");
-    again.start(&position).await.expect("no lock is waited for");
+    again.start(&Start::after(&position, Epoch::FIRST)).await.expect("no lock is waited for");
 }

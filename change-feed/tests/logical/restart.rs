@@ -76,7 +76,7 @@ async fn a_feed_that_stopped_within_a_split_transaction_goes_on_there_with_the_s
     let error = refusal(&longer).await;
     assert!(matches!(error, SourceError::Closed(_)) && text(&error).contains("captures other tables"), "{error:?}");
     drop(longer);
-    let left = 10 - within.changes().expect("within a transaction") as usize;
+    let left = 10 - within.changes().expect("a part") as usize;
     assert_eq!(versions(&read(&started(split(), within).await, left).await), versions(&runs)[10 - left..]);
     // Behind it the feed may be told of more.
     let longer = started(split().tables(["t"]), &end(&runs)).await;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use change_feed::{LogicalSource, Position, Source, SourceError};
+use change_feed::source::Start;
+use change_feed::{Epoch, LogicalSource, Position, Source, SourceError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use uuid::Uuid;
@@ -133,7 +134,7 @@ async fn a_slot_that_another_process_left_unfinished_is_never_called_lost() {
     let connected = tokio::time::timeout(PATIENCE, connecting).await.expect("the slot is made").expect("no panic");
     let source = connected.expect("the slot is made");
     source.elect().await.expect("nobody else is elected");
-    source.start(&Position::ORIGIN).await.expect("the slot is finished");
+    source.start(&Start::after(&Position::ORIGIN, Epoch::FIRST)).await.expect("the slot is finished");
 }
 
 #[tokio::test]

@@ -39,6 +39,17 @@ pub struct LogicalSourceBuilder {
     answer_timeout: Duration,
 }
 
+impl LogicalSource {
+    /// Begins to describe a source for this feed.
+    ///
+    /// The URL is `postgres://user:password@host:port/database`; `host=/var/run/postgresql` in its query is a Unix socket. The
+    /// connection must reach the server itself: a pooler passes no replication. Several hosts with commas between are tried in
+    /// turn, and the primary among them is used; `target_session_attrs=read-write` asks for the primary behind one name.
+    pub fn builder(database_url: &str, feed: &FeedName) -> LogicalSourceBuilder {
+        LogicalSourceBuilder::new(database_url, feed)
+    }
+}
+
 impl LogicalSourceBuilder {
     pub(super) fn new(database_url: &str, feed: &FeedName) -> Self {
         Self {

@@ -46,7 +46,8 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Checks that the server can be captured from, and that everything but the slot is as it must be or will be made so.
+    /// Checks that the server can be captured from, and that everything is as it must be or will be made so: before anything is
+    /// made. How far a slot is, is checked when the election is won.
     pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<ServerState, SourceError> {
         let state = ServerState::read(&self.server, connection).await?;
         if state.in_recovery && state::has_begun(&self.server, connection, &self.feed).await? {
@@ -67,6 +68,9 @@ impl Setup {
         self.check_tables(connection, checked, &state).await?;
         if !is_made {
             check_publication(&self.publication, &self.selection, publication.as_ref())?;
+        }
+        if let Some(slot) = self.slot(connection, &state).await? {
+            slot.check(&self.slot, &state)?;
         }
         Ok(state)
     }

@@ -9,14 +9,13 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
 use super::assembler::RunLimits;
-use super::builder::LogicalSourceBuilder;
 use super::log_position::LogPosition;
 use super::server_state::ServerState;
 use super::setup::Setup;
 use super::slot::place_in;
 use super::streaming::{StreamOutput, Streaming, key_of};
 use crate::feed::checkpoint::Checkpoint;
-use crate::feed::identity::{FeedName, SourceIdentity};
+use crate::feed::identity::SourceIdentity;
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::postgres::election::{Leadership, SILENCE_MAX, keep_alive, not_elected};
@@ -77,14 +76,6 @@ struct Holding {
 impl LogicalSource {
     /// The kind of source that the identity of its feeds names.
     pub const KIND: &str = super::KIND;
-
-    /// A source for this feed, to be told what it captures.
-    ///
-    /// The URL is `postgres://user:password@host:port/database`; `host=/var/run/postgresql` in its query is a Unix socket. The
-    /// connection must reach the server itself: a pooler passes no replication.
-    pub fn builder(database_url: &str, feed: &FeedName) -> LogicalSourceBuilder {
-        LogicalSourceBuilder::new(database_url, feed)
-    }
 
     pub(super) async fn connect(setup: Setup, limits: RunLimits) -> Result<Self, SourceError> {
         let mut connection = setup.server.connect(None).await?;

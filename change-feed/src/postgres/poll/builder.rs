@@ -1,7 +1,8 @@
-//! What a poller is given before it connects.
+//! The options of a poller before it connects.
 
 use std::time::Duration;
 
+use super::limits::PollLimits;
 use super::source::PostgresPollSource;
 use crate::feed::identity::FeedName;
 use crate::outbox::pace::Wake;
@@ -17,16 +18,7 @@ const ANSWER_TIMEOUT_MS: u64 = 15_000;
 /// choose.
 const PLANS: &str = "set enable_seqscan = off; set enable_bitmapscan = off;";
 
-/// How much is read at a time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PollLimits {
-    /// The rows of a page; a window of more rows is given in pages.
-    pub(super) window_rows: u32,
-    /// The bytes of payload that end a page.
-    pub(super) page_bytes: usize,
-}
-
-/// What a [`PostgresPollSource`] is given before it connects.
+/// The options of a [`PostgresPollSource`] before it connects.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PostgresPollSourceBuilder {
@@ -36,6 +28,16 @@ pub struct PostgresPollSourceBuilder {
     limits: PollLimits,
     answer_timeout: Duration,
     wake: Wake,
+}
+
+impl PostgresPollSource {
+    /// Begins to describe a source for this feed.
+    ///
+    /// The URL is `postgres://user:password@host:port/database`. The connection must reach the server itself or a
+    /// pooler in session mode.
+    pub fn builder(database_url: &str, feed: &FeedName) -> PostgresPollSourceBuilder {
+        PostgresPollSourceBuilder::new(database_url, feed)
+    }
 }
 
 impl PostgresPollSourceBuilder {

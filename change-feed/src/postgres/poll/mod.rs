@@ -49,6 +49,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod inspection;
+pub(crate) mod limits;
 pub(crate) mod poll_progress;
 pub(crate) mod poll_session;
 pub(crate) mod row;

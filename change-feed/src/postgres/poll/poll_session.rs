@@ -10,7 +10,7 @@ use sqlx::query::{Query, QueryScalar};
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::builder::PollLimits;
+use super::limits::PollLimits;
 use super::poll_progress::Anchor;
 use super::row::{OutboxRow, signed, transaction_id, unsigned};
 use super::snapshot::{InvalidSnapshot, Snapshot};

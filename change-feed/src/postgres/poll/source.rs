@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
-use super::builder::{PollLimits, PostgresPollSourceBuilder};
 use super::inspection::inspect;
+use super::limits::PollLimits;
 use super::poll_progress::PollProgress;
 use super::poll_session::PollSession;
 use super::statements::Statements;
@@ -62,14 +62,6 @@ struct Shared {
 }
 
 impl PostgresPollSource {
-    /// A source for this feed, to be told its outbox.
-    ///
-    /// The URL is `postgres://user:password@host:port/database`. The connection must reach the server itself or a
-    /// pooler in session mode.
-    pub fn builder(database_url: &str, feed: &FeedName) -> PostgresPollSourceBuilder {
-        PostgresPollSourceBuilder::new(database_url, feed)
-    }
-
     /// The handle by which writers in this process wake the source.
     pub fn waker(&self) -> Wake {
         self.shared.wake.clone()

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use super::builder::PollLimits;
+use super::limits::PollLimits;
 use super::poll_progress::{Anchor, PollProgress, change_position};
 use super::poll_session::{PollSession, Present, SCAN_MAX, Stretch};
 use super::row::OutboxRow;
