@@ -86,7 +86,7 @@ pub enum Mismatch {
 
 impl Mismatch {
     /// A position that a source of another kind made.
-    pub(crate) fn made_by_another_kind(position: &Position, found: &str) -> Self {
+    pub fn made_by_another_kind(position: &Position, found: &str) -> Self {
         Self::Differs {
             what: "kind of source",
             kept_by: Side::Publisher,

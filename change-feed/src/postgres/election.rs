@@ -8,7 +8,9 @@
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(feature = "logical")]
+use std::time::Instant;
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -62,8 +64,13 @@ pub(crate) async fn release(
 enum Election {
     /// It is not, or not any more; with the reason where it was lost to an error that nobody has been given yet.
     NotHeld(Option<SourceError>),
-    /// It is, in this generation; the lock was certainly held at this time.
-    Held { generation: i64, proved_at: Instant },
+    /// It is, in this generation. A reader of the log also keeps when the lock was last proved to be held: it is sent changes
+    /// without asking for them.
+    Held {
+        generation: i64,
+        #[cfg(feature = "logical")]
+        proved_at: Instant,
+    },
 }
 
 /// The election of a source, as its calls and the task of its heartbeat see it.
@@ -97,6 +104,7 @@ impl Leadership {
     }
 
     /// Waits until this generation is not held any more.
+    #[cfg(feature = "logical")]
     pub(crate) async fn ended(&self, generation: i64) {
         let is_over =
             |election: &Election| !matches!(election, Election::Held { generation: held, .. } if *held == generation);
@@ -107,7 +115,11 @@ impl Leadership {
 
     /// The election was won.
     pub(crate) fn won(&self, generation: i64) {
-        self.0.send_replace(Election::Held { generation, proved_at: Instant::now() });
+        self.0.send_replace(Election::Held {
+            generation,
+            #[cfg(feature = "logical")]
+            proved_at: Instant::now(),
+        });
     }
 
     /// The lock of this generation was certainly held at this time.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::database::judge;
 use crate::feed::change::Change;
 use crate::feed::event::{EventId, EventRecord};
-use crate::feed::mismatch::{Mismatch, Side};
+use crate::feed::mismatch::Mismatch;
 use crate::feed::part::Changes;
 use crate::feed::position::Position;
 use crate::outbox::dialect::Dialect;
@@ -63,12 +63,7 @@ impl Reader {
     /// Starts after `position`, if this file has come that far.
     pub(super) async fn start(&mut self, pool: &SqlitePool, position: &Position) -> Result<(), SourceError> {
         if !position.is_origin() && position.kind() != Some(KIND) {
-            return Err(SourceError::Closed(Mismatch::Differs {
-                what: "kind of source",
-                kept_by: Side::Publisher,
-                stored: format!("the one that made {position}"),
-                found: "sqlite".to_owned(),
-            }));
+            return Err(SourceError::Closed(Mismatch::made_by_another_kind(position, "sqlite")));
         }
         let highest = highest_ever(pool, &self.outbox).await?;
         if position.major() > highest || self.has_another_event_at(pool, position).await? {

@@ -83,7 +83,6 @@ pub(crate) mod source;
 pub(crate) mod streaming;
 pub(crate) mod table_checks;
 pub(crate) mod tables;
-pub(crate) mod timestamptz;
 pub(crate) mod transaction_ids;
 
 /// The kind of source that the identity of its feeds names.

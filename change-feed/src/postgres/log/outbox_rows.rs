@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::capture_fault::CaptureFault;
 use super::keeping::Keeping;
-use super::timestamptz;
 use crate::feed::event::{EventId, EventRecord};
 use crate::outbox::event_types::EventTypes;
 use crate::outbox::table::Outbox;
+use crate::postgres::value::moment;
 use postgres_replication::Lsn;
 use postgres_replication::pgoutput::Relation;
 use postgres_replication::pgoutput::{Datum, Tuple};
@@ -105,7 +105,7 @@ impl OutboxRows {
             values.event_type.and_then(|name| str::from_utf8(name).ok()).ok_or_else(|| fault(Field::EventType))?;
         let payload = values.payload.ok_or_else(|| fault(Field::Payload))?;
         let occurred_at: DateTime<Utc> =
-            values.occurred_at.and_then(timestamptz::parse).ok_or_else(|| fault(Field::OccurredAt))?;
+            values.occurred_at.and_then(point_in_time).ok_or_else(|| fault(Field::OccurredAt))?;
         let traceparent =
             values.traceparent.map(|it| str::from_utf8(it).map_err(|_| fault(Field::TraceParent))).transpose()?;
         Ok(EventRecord {
@@ -139,6 +139,11 @@ impl OutboxRows {
         }
         values
     }
+}
+
+/// A `timestamptz` in the years 1 to 9999, which no `infinity` is in.
+fn point_in_time(text: &[u8]) -> Option<DateTime<Utc>> {
+    str::from_utf8(text).ok().and_then(moment::timestamp_tz)
 }
 
 /// A version: decimal digits, from 1 on.

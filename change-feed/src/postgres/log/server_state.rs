@@ -122,3 +122,31 @@ where
     let text: Option<&str> = row.try_get(column)?;
     text.map(str::parse).transpose().map_err(|error: T::Err| sqlx::Error::Decode(error.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_server_behind_the_same_address_is_tried_again_and_named() {
+        let state = ServerState {
+            version: 180_000,
+            system: "7581".to_owned(),
+            database: "shop".to_owned(),
+            database_oid: "16384".to_owned(),
+            role: "feed".to_owned(),
+            in_recovery: false,
+            wal_level: "logical".to_owned(),
+            may_replicate: true,
+            timeline: 3,
+            flushed: Lsn::new(1),
+            next_transaction: 1,
+        };
+        assert!(state.check_same_server("7581", 3).is_ok());
+        for (system, timeline) in [("7582", 3), ("7581", 4)] {
+            let error = state.check_same_server(system, timeline).expect_err("another server");
+            let SourceError::Transient(cause) = error else { panic!("{error}") };
+            assert!(cause.to_string().contains("reached two servers") && cause.to_string().contains(system), "{cause}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What a feed needs on its server: checked, and made where that is wanted.
 
+use std::time::Duration;
+
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
@@ -18,7 +20,6 @@ use crate::postgres::server::{Server, standby};
 use crate::postgres::{sqlstate, state};
 use crate::source::SourceError;
 use postgres_replication::{ConnectOptions, ReplicationConnection, ReplicationError};
-use std::time::Duration;
 
 /// The first version whose slots can survive a fail-over.
 const FAILOVER_SINCE: i32 = 170_000;

@@ -23,7 +23,7 @@ pub(super) fn timestamp(text: &str) -> Option<NaiveDateTime> {
 }
 
 /// The point in time, with a year of four digits.
-pub(super) fn timestamp_tz(text: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn timestamp_tz(text: &str) -> Option<DateTime<Utc>> {
     let local = |reader: &mut Reader<'_>| Some((reader.timestamp()?, reader.offset()?));
     let (local, offset) = read_all(text, local)?;
     Some(local.checked_sub_offset(offset)?.and_utc())
