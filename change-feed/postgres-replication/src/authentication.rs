@@ -1,4 +1,4 @@
-//! How the role is let in.
+//! Authentication: what the server asks for before it accepts the role.
 
 use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
@@ -14,24 +14,27 @@ use crate::error::ReplicationError;
 use crate::options::ConnectOptions;
 use crate::password::Password;
 use crate::server_error::ServerError;
-use crate::session::Wire;
 use crate::tls_mode::ChannelBinding;
+use crate::wire::Wire;
 
-/// Answers what the server asks until it lets us in.
+/// Answers the server's requests until it accepts the role.
 pub(super) async fn authenticate(wire: &mut Wire, options: &ConnectOptions) -> Result<(), ReplicationError> {
-    // The mechanism of channel binding comes with SASL; any other way in goes without it.
+    // Only SASL can bind the exchange to the TLS connection.
     let mut is_bound = false;
     loop {
         match wire.message().await? {
             Message::AuthenticationOk if options.channel_binding == ChannelBinding::Require && !is_bound => {
-                return Err(refused("channel_binding is required, and the server let us in without"));
+                return Err(refused(
+                    "channel_binding=require, but the server did not ask for a bound password exchange; \
+                     have pg_hba.conf ask for scram-sha-256",
+                ));
             }
             Message::AuthenticationOk => return Ok(()),
             Message::AuthenticationCleartextPassword => {
                 if !wire.is_private() && !options.cleartext_password {
                     return Err(refused(
-                        "the server asks for the password in the clear over a connection that isn't encrypted; \
-                         use TLS, or allow_cleartext_password",
+                        "the server asks for the password in clear text over an unencrypted connection, \
+                         so it was not sent; use TLS, or allow_cleartext_password",
                     ));
                 }
                 answer(wire, password(options)?.as_bytes()).await?;
@@ -46,14 +49,22 @@ pub(super) async fn authenticate(wire: &mut Wire, options: &ConnectOptions) -> R
             | Message::AuthenticationKerberosV5
             | Message::AuthenticationSspi
             | Message::AuthenticationScmCredential => {
-                return Err(refused("the server asks for a way in that isn't spoken here; it may ask for a password"));
+                return Err(refused(
+                    "the server asks for GSSAPI, Kerberos or SSPI, which this client does not support; \
+                     have pg_hba.conf ask for scram-sha-256",
+                ));
             }
-            _ => return Err(ReplicationError::protocol("no answer to who we are; is this PostgreSQL?")),
+            _ => {
+                return Err(ReplicationError::protocol(
+                    "it did not answer the start-up message with a request for authentication; is this PostgreSQL?",
+                ));
+            }
         }
     }
 }
 
-/// SCRAM-SHA-256 (RFC 5802, RFC 7677), bound to the TLS connection where both sides can. Says whether it was.
+/// SCRAM-SHA-256 (RFC 5802, RFC 7677), bound to the TLS connection where both sides can.
+/// Returns whether it was bound.
 async fn scram(
     wire: &mut Wire,
     options: &ConnectOptions,
@@ -69,34 +80,47 @@ async fn scram(
         ChannelBinding::Disable => None,
         ChannelBinding::Prefer | ChannelBinding::Require => wire.certificate_hash(),
     };
-    // "Unrequested" says that we could: a server that did offer it learns that somebody between has struck it out.
+    // "Unrequested" tells the server that this client could bind. A server that had offered it then notices that somebody in
+    // between has removed the offer.
     let (mechanism, binding, is_bound) = match hash {
         Some(hash) if is_plus_offered => (SCRAM_SHA_256_PLUS, ScramBinding::tls_server_end_point(hash), true),
         Some(_) if is_offered => (SCRAM_SHA_256, ScramBinding::unrequested(), false),
         None if is_offered => (SCRAM_SHA_256, ScramBinding::unsupported(), false),
-        _ => return Err(refused("the server offers no way to exchange a password that is spoken here")),
+        _ => {
+            return Err(refused(
+                "the server offers no SASL mechanism that this client supports (SCRAM-SHA-256, SCRAM-SHA-256-PLUS)",
+            ));
+        }
     };
     if options.channel_binding == ChannelBinding::Require && !is_bound {
-        return Err(refused("channel_binding is required, and this connection can't be bound"));
+        return Err(refused(
+            "channel_binding=require, but this connection can't be bound; \
+             use TLS and a server that offers SCRAM-SHA-256-PLUS",
+        ));
     }
 
     let mut exchange = ScramSha256::new(password(options)?.as_bytes(), binding);
     wire.send(|out| frontend::sasl_initial_response(mechanism, exchange.message(), out)).await?;
     match wire.message().await? {
         Message::AuthenticationSaslContinue(body) => {
-            exchange.update(body.data()).map_err(|error| unproven("the password exchange went wrong", error))?;
+            exchange.update(body.data()).map_err(|error| unproven("the password exchange failed", error))?;
         }
         Message::ErrorResponse(body) => return Err(ServerError::read(body.fields()).into()),
-        _ => return Err(ReplicationError::protocol("the password exchange was cut short")),
+        _ => return Err(ReplicationError::protocol("the server broke off the password exchange")),
     }
     wire.send(|out| frontend::sasl_response(exchange.message(), out)).await?;
     match wire.message().await? {
         Message::AuthenticationSaslFinal(body) => {
             let proof = exchange.finish(body.data());
-            proof.map_err(|error| unproven("the server did not prove that it knows the password", error))?;
+            proof.map_err(|error| {
+                unproven(
+                    "the server did not prove that it knows the password; check that the host is the right one",
+                    error,
+                )
+            })?;
         }
         Message::ErrorResponse(body) => return Err(ServerError::read(body.fields()).into()),
-        _ => return Err(ReplicationError::protocol("the password exchange was cut short")),
+        _ => return Err(ReplicationError::protocol("the server broke off the password exchange")),
     }
     Ok(is_bound)
 }
@@ -106,8 +130,9 @@ async fn answer(wire: &mut Wire, password: &[u8]) -> Result<(), ReplicationError
 }
 
 fn password(options: &ConnectOptions) -> Result<&Password, ReplicationError> {
-    let missing =
-        || refused("the server asks for a password, and neither the URL, PGPASSWORD nor a password file has one");
+    let missing = || {
+        refused("the server asks for a password, and none was given; set it in the URL, PGPASSWORD or a password file")
+    };
     options.password.as_ref().ok_or_else(missing)
 }
 

@@ -1,4 +1,4 @@
-//! Telling a server to give up what a connection asked of it.
+//! Cancelling a statement that runs on another connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::options::ConnectOptions;
 use crate::socket::Socket;
 
-/// It is a courtesy; nothing waits longer for it.
+/// Nothing depends on a cancellation, so nothing waits longer for it.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 
-/// Tells the server to give up what a connection asked of it (*Canceling Requests in Progress*).
+/// Cancels what the server does for one connection (*Canceling Requests in Progress*).
 #[derive(Debug)]
 pub(crate) struct Canceller {
     options: Arc<ConnectOptions>,
@@ -26,26 +26,28 @@ impl Canceller {
         Self { options, with_tls, process_and_secret: None }
     }
 
-    pub(super) fn aim(&mut self, process: i32, secret: i32) {
+    pub(super) fn set_backend(&mut self, process: i32, secret: i32) {
         self.process_and_secret = Some((process, secret));
     }
 
-    /// Asks, on a connection of its own, and waits until the server has heard. Whether there was anything to give up
-    /// is not known; the connection itself tells.
+    /// Sends the request on a connection of its own, and waits until the server has taken it. Whether anything was cancelled
+    /// shows on the first connection.
     pub(crate) async fn cancel(&self) {
         let Some((process, secret)) = self.process_and_secret else {
             return;
         };
-        let asked = async {
+        let request = async {
             let mut socket = Socket::connect(&self.options, self.with_tls).await.ok()?;
-            let mut request = BytesMut::new();
-            frontend::cancel_request(process, secret, &mut request);
-            socket.write_all(&request).await.and(socket.flush().await).ok()?;
+            let mut message = BytesMut::new();
+            frontend::cancel_request(process, secret, &mut message);
+            socket.write_all(&message).await.and(socket.flush().await).ok()?;
             // The server closes the connection once it has sent the signal.
             socket.read_u8().await.ok()
         };
-        if tokio::time::timeout(CANCEL_LIMIT, asked).await.is_err() {
-            tracing::debug!("PostgreSQL could not be told to give a statement up");
+        if tokio::time::timeout(CANCEL_LIMIT, request).await.is_err() {
+            tracing::debug!(
+                "a statement could not be cancelled in time; PostgreSQL ends it when it notices that the connection is closed"
+            );
         }
     }
 }

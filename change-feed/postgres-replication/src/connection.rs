@@ -1,4 +1,4 @@
-//! A connection that replication commands can be given on.
+//! A connection for replication commands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,16 +11,17 @@ use crate::options::ConnectOptions;
 use crate::quoting;
 use crate::rows::Rows;
 use crate::server_error::ServerError;
-use crate::session::{Session, within};
+use crate::session::Session;
 use crate::slot::{CreatedSlot, NewSlot};
 use crate::stream::{ReplicationStream, StartOptions};
+use crate::wire::within;
 
 const COPY_BOTH_RESPONSE: u8 = b'W';
 
-/// A connection that replication commands can be given on, and plain queries.
+/// A connection for replication commands and plain queries.
 ///
-/// The role needs the attribute REPLICATION. Dropping a call before it is done leaves the connection unusable, which
-/// the next call says; every call ends within the limits of [`ConnectOptions`].
+/// The role needs the attribute REPLICATION. Every call ends within the limits of [`ConnectOptions`]. A call
+/// whose future is dropped leaves the connection unusable, and the next call fails.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,41 +43,41 @@ pub struct ReplicationConnection {
     session: Session,
 }
 
-/// Which server this is, and where its log ends.
+/// A server's identity, and where its log ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct System {
     /// The number that initdb gave the cluster; its physical copies have the same.
     pub identifier: String,
-    /// The timeline, which steps with every promotion.
+    /// The timeline, which every promotion of a standby raises.
     pub timeline: u32,
-    /// How far the log is on the disk; on a standby, how far it was replayed.
+    /// The end of the log on disk; on a standby, the end of what it has replayed.
     pub log_end: Lsn,
-    /// The database that the connection is to.
+    /// The database of the connection.
     pub database: String,
 }
 
 impl ReplicationConnection {
-    /// Connects as a walsender's client.
+    /// Connects in replication mode, so that a walsender serves the connection.
     ///
     /// # Errors
     ///
     /// [`Authentication`](ReplicationError::Authentication), [`Denied`](ReplicationError::Denied) for a role without
     /// REPLICATION, [`Tls`](ReplicationError::Tls), [`Prerequisite`](ReplicationError::Prerequisite) for a database that
-    /// isn't there, [`Transient`](ReplicationError::Transient) while the server is away or full.
+    /// does not exist, [`Transient`](ReplicationError::Transient) while the server can't be reached or has no connection left.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ReplicationError> {
         let session = Session::connect(Arc::new(options.clone())).await?;
         Ok(Self { session })
     }
 
-    /// The release of the server, such as 18.
+    /// The major release of the server, such as 18.
     pub fn server_major(&self) -> u32 {
         self.session.server_major()
     }
 
-    /// Which server this is (IDENTIFY_SYSTEM).
+    /// Identifies the server (IDENTIFY_SYSTEM).
     pub async fn identify_system(&mut self) -> Result<System, ReplicationError> {
-        let rows = self.session.ask("IDENTIFY_SYSTEM").await?;
+        let rows = self.session.query("IDENTIFY_SYSTEM").await?;
         Ok(System {
             identifier: rows.parsed(0, "systemid")?,
             timeline: rows.parsed(0, "timeline")?,
@@ -85,16 +86,16 @@ impl ReplicationConnection {
         })
     }
 
-    /// Makes a slot.
+    /// Creates a slot.
     ///
     /// # Errors
     ///
     /// [`SlotExists`](ReplicationError::SlotExists); [`Prerequisite`](ReplicationError::Prerequisite) with too low a
     /// `wal_level`, or when no slot is left; [`Transient`](ReplicationError::Transient) when transactions stayed open for
-    /// longer than the [limit](NewSlot::wait_limit): no slot is left behind.
+    /// longer than the [limit](NewSlot::wait_limit). No slot exists after an error.
     pub async fn create_slot(&mut self, slot: &NewSlot) -> Result<CreatedSlot, ReplicationError> {
         let statement = slot.statement(self.server_major())?;
-        let rows = self.session.query(&statement, slot.wait_limit).await?;
+        let rows = self.session.query_within(&statement, slot.wait_limit).await?;
         Ok(CreatedSlot {
             name: rows.parsed(0, "slot_name")?,
             consistent_point: rows.parsed(0, "consistent_point")?,
@@ -102,7 +103,7 @@ impl ReplicationConnection {
         })
     }
 
-    /// Drops a slot; one in use, when it is free.
+    /// Drops a slot, and waits first until no connection uses it.
     ///
     /// # Errors
     ///
@@ -110,7 +111,7 @@ impl ReplicationConnection {
     /// for longer than the limit for answers.
     pub async fn drop_slot_when_free(&mut self, name: &str) -> Result<(), ReplicationError> {
         let name = quoting::slot_name(name)?;
-        self.session.ask(&format!("DROP_REPLICATION_SLOT {name} WAIT")).await.map(drop)
+        self.session.query(&format!("DROP_REPLICATION_SLOT {name} WAIT")).await.map(drop)
     }
 
     /// Drops a slot.
@@ -120,25 +121,26 @@ impl ReplicationConnection {
     /// [`SlotMissing`](ReplicationError::SlotMissing), [`SlotInUse`](ReplicationError::SlotInUse).
     pub async fn drop_slot(&mut self, name: &str) -> Result<(), ReplicationError> {
         let name = quoting::slot_name(name)?;
-        self.session.ask(&format!("DROP_REPLICATION_SLOT {name}")).await.map(drop)
+        self.session.query(&format!("DROP_REPLICATION_SLOT {name}")).await.map(drop)
     }
 
-    /// The rows of a plain query, or of the last one of several. Names and values are the caller's to quote.
+    /// Runs a plain query, or several, and returns the rows of the last one. The caller quotes names and values.
     pub async fn query(&mut self, statement: &str) -> Result<Rows, ReplicationError> {
-        self.session.ask(statement).await
+        self.session.query(statement).await
     }
 
-    /// Starts to stream what a slot gives of the transactions that commit after a place.
+    /// Starts to stream the changes of a slot, from the transactions that commit after a place.
     ///
-    /// **A place before the slot's `confirmed_flush_lsn` is no error to the server: it starts there, late.** Compare
-    /// first. [`Lsn::INVALID`] stands for `confirmed_flush_lsn`.
+    /// **A place before the slot's `confirmed_flush_lsn` is not an error to the server. It starts at `confirmed_flush_lsn`,
+    /// and the changes in between are missing.** Compare the two first. [`Lsn::INVALID`] means `confirmed_flush_lsn`.
     ///
     /// # Errors
     ///
     /// [`SlotMissing`](ReplicationError::SlotMissing), [`SlotInUse`](ReplicationError::SlotInUse), and
-    /// [`Prerequisite`](ReplicationError::Prerequisite) for a slot that was invalidated or is another database's. A
-    /// missing publication shows with the first change: [`PublicationMissing`](ReplicationError::PublicationMissing);
-    /// from PostgreSQL 18 on it doesn't, and nothing comes.
+    /// [`Prerequisite`](ReplicationError::Prerequisite) for a slot that was invalidated or belongs to another
+    /// database. A missing publication is an error of the stream at the first change
+    /// ([`PublicationMissing`](ReplicationError::PublicationMissing)). From PostgreSQL 18 on it is no error: the stream stays
+    /// empty.
     pub async fn start(
         mut self,
         slot: &str,
@@ -146,13 +148,13 @@ impl ReplicationConnection {
         options: &StartOptions,
     ) -> Result<ReplicationStream, ReplicationError> {
         let statement = options.statement(slot, after)?;
-        self.session.begin(&statement).await?;
+        self.session.send_statements(&statement).await?;
         let limit = self.session.options().limits.answer;
-        within(limit, "starting replication", Self::stream_begins(&mut self.session)).await?;
+        within(limit, "starting replication", Self::wait_for_stream(&mut self.session)).await?;
         ReplicationStream::begin(self.session.into_parts(), after)
     }
 
-    async fn stream_begins(session: &mut Session) -> Result<(), ReplicationError> {
+    async fn wait_for_stream(session: &mut Session) -> Result<(), ReplicationError> {
         let wire = session.wire();
         loop {
             match wire.incoming.tag()? {
@@ -160,14 +162,18 @@ impl ReplicationConnection {
                 Some(_) => match wire.message().await? {
                     Message::ErrorResponse(body) => return Err(ServerError::read(body.fields()).into()),
                     Message::ParameterStatus(_) => {}
-                    _ => return Err(ReplicationError::protocol("no stream where one was asked for")),
+                    _ => {
+                        return Err(ReplicationError::protocol(
+                            "it answered START_REPLICATION with something other than a stream",
+                        ));
+                    }
                 },
                 None => wire.incoming.fill().await?,
             }
         }
     }
 
-    /// Ends the connection and waits until the server has, too.
+    /// Closes the connection and waits until the server has closed it too.
     pub async fn close(self) {
         self.session.close().await;
     }

@@ -1,4 +1,4 @@
-//! Why a server can't be used, by what the caller does next.
+//! Errors of a replication connection, by what the caller does next.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -7,75 +7,76 @@ use std::time::Duration;
 
 use crate::server_error::ServerError;
 
-/// Why a server or the connection to it can't be used, by what the caller does next.
+/// An error of a replication connection, named for what the caller does next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplicationError {
-    /// Connect again after a while: the connection broke, or the server is away, busy, starting or ending.
-    #[error("the connection to PostgreSQL is not usable at present: {what}")]
+    /// Connect again after a while: the connection broke, or the server can't be reached, is busy, starts or shuts down.
+    #[error("the connection to PostgreSQL failed: {what}")]
     Transient {
-        /// What was tried.
+        /// What failed.
         what: Cow<'static, str>,
-        /// What came of it.
+        /// The cause, where one is known.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// Another connection reads the slot (55006). It is free when that one ends; see to it that only one relay
-    /// is active.
+    /// Another connection reads the slot (55006). The slot is free when that connection ends.
     #[error("the replication slot is in use")]
     SlotInUse(#[source] ServerError),
-    /// There is no such slot (42704): what it would have kept may be gone.
-    #[error("the replication slot is missing")]
+    /// The slot does not exist (42704). Changes that it would have kept may be gone.
+    #[error("the replication slot does not exist")]
     SlotMissing(#[source] ServerError),
-    /// A slot of this name is there already (42710).
-    #[error("a replication slot of this name exists")]
+    /// A slot of this name exists already (42710).
+    #[error("a replication slot of this name exists already")]
     SlotExists(#[source] ServerError),
-    /// There is no such publication (42704).
-    #[error("the publication is missing")]
+    /// The publication does not exist (42704).
+    #[error("the publication does not exist")]
     PublicationMissing(#[source] ServerError),
-    /// Something on the server isn't as this needs it (55000, 58P01, 0A000, 53400, 3D000): `wal_level`, a slot that
-    /// was invalidated or belongs to another database, log that was removed, no slot left, no such database.
-    #[error("the server isn't set up for this, or no longer")]
+    /// The server is not set up for this (55000, 58P01, 0A000, 53400, 3D000): `wal_level`, a slot that
+    /// was invalidated or belongs to another database, log that was removed, no slot left, a
+    /// database that does not exist.
+    #[error("the server is not set up for this")]
     Prerequisite(#[source] ServerError),
     /// The role may not do this (42501).
     #[error("the role lacks a privilege")]
     Denied(#[source] ServerError),
-    /// The server doesn't take the role or its password (28P01, 28000), or asks for what can't be given.
-    #[error("the server did not let the role in: {what}")]
+    /// The server refused the role or its password (28P01, 28000), or asks for something that this client can't give.
+    #[error("authentication failed: {what}")]
     Authentication {
-        /// What was not accepted.
+        /// What failed, and what to do.
         what: Cow<'static, str>,
-        /// What the server said, where it said something.
+        /// The server's answer, where it sent one.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// The connection can't be encrypted or the server not be trusted as `sslmode` demands.
-    #[error("no TLS as demanded: {what}")]
+    /// The connection can't be encrypted, or the server can't be verified, as `sslmode` demands.
+    #[error("TLS failed: {what}")]
     Tls {
-        /// What is missing.
+        /// What failed.
         what: Cow<'static, str>,
-        /// What TLS said, where it came so far.
+        /// The error of TLS, where there was a handshake.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// What was asked for can't be: a malformed URL, a name that is none, what this release of the server lacks.
+    /// The request can't be fulfilled: a malformed URL, an invalid name, a feature that this release of the server lacks.
     #[error("{0}")]
     Unusable(Cow<'static, str>),
     /// The server refused for another reason.
-    #[error("PostgreSQL refused")]
+    #[error("PostgreSQL refused the statement")]
     Refused(#[source] ServerError),
-    /// The server sent what the protocol doesn't allow here. Connect again; if it persists, this isn't PostgreSQL.
-    #[error("unexpected message from the server: {0}")]
+    /// The server sent something that the protocol doesn't allow here. Connect again; if it happens again, the server is not
+    /// PostgreSQL.
+    #[error("the server broke the protocol: {0}")]
     Protocol(Cow<'static, str>),
 }
 
 impl ReplicationError {
-    /// The server's code, where the server refused.
+    /// The SQLSTATE, if the server sent an error.
     pub fn sqlstate(&self) -> Option<&str> {
         self.server_error().map(ServerError::sqlstate)
     }
 
-    /// What the server said, where the server refused.
+    /// The server's error, if it sent one.
     pub fn server_error(&self) -> Option<&ServerError> {
         match self {
             Self::SlotInUse(error)
@@ -92,7 +93,7 @@ impl ReplicationError {
         }
     }
 
-    /// Whether the same may succeed on a new connection, with nobody's help.
+    /// Whether the same call may succeed on a new connection, without anybody's help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient { .. } | Self::Protocol(_))
     }
@@ -120,14 +121,14 @@ impl ReplicationError {
 }
 
 impl From<ServerError> for ReplicationError {
-    /// The one place that knows what the server's codes mean for a reader of a slot.
+    /// Classifies the server's codes, for all of this crate.
     fn from(error: ServerError) -> Self {
         let transient =
             |what: &'static str, error: ServerError| Self::Transient { what: what.into(), source: Some(error.into()) };
         let code = error.sqlstate();
         match (code, code.get(..2).unwrap_or_default()) {
             ("55006", _) => Self::SlotInUse(error),
-            // The code is the same for a publication that is missing; only the routine tells.
+            // A missing publication has the same code; only the routine differs.
             ("42704", _) if error.routine().is_some_and(|routine| routine.contains("publication")) => {
                 Self::PublicationMissing(error)
             }
@@ -135,11 +136,14 @@ impl From<ServerError> for ReplicationError {
             ("42710", _) => Self::SlotExists(error),
             ("42501", _) => Self::Denied(error),
             ("55000" | "58P01" | "0A000" | "53400" | "3D000", _) => Self::Prerequisite(error),
-            (_, "28") => Self::Authentication { what: "it was refused".into(), source: Some(error.into()) },
-            ("53300", _) => transient("too many connections", error),
-            ("57P01" | "57P02" | "57P03", _) => transient("the server is ending or starting", error),
+            (_, "28") => Self::Authentication {
+                what: "the server refused the role or its password".into(),
+                source: Some(error.into()),
+            },
+            ("53300", _) => transient("the server has no connection left", error),
+            ("57P01" | "57P02" | "57P03", _) => transient("the server shuts down or starts", error),
             (_, "08" | "53" | "57" | "40") | ("55P03" | "25P03" | "58030", _) => {
-                transient("the server could not go on", error)
+                transient("the server broke off", error)
             }
             _ => Self::Refused(error),
         }

@@ -1,4 +1,4 @@
-//! What the server hears of us while it streams.
+//! Feedback to the server: how far the client has received and stored the stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +8,10 @@ use bytes::BufMut as _;
 
 use crate::lsn::Lsn;
 
-/// Times in the protocol count microseconds from 2000-01-01 UTC, which is so many seconds after 1970.
+/// Times in the protocol count microseconds from 2000-01-01 UTC. This is the time from 1970 to then.
 const EPOCH: Duration = Duration::from_secs(946_684_800);
 
-/// Says what is durable. Clones speak of the same stream.
+/// Confirms to the server what is durable. Clones confirm for the same stream.
 #[derive(Debug, Clone)]
 pub struct Confirmer {
     confirmed: Arc<AtomicU64>,
@@ -22,24 +22,24 @@ impl Confirmer {
         Self { confirmed: Arc::new(AtomicU64::new(start.as_u64())) }
     }
 
-    /// Everything that commits before or at this place is durable with the caller, and the server may forget it. It hears
-    /// so with the next feedback; this returns at once.
+    /// Confirms that everything that commits before or at this place is durable with the caller, so that the server may
+    /// forget it. Returns at once; the next feedback carries the place to the server.
     ///
     /// A place before one that was confirmed, or before the start of the stream, is ignored.
     pub fn confirm(&self, through: Lsn) {
         self.confirmed.fetch_max(through.as_u64(), Ordering::Relaxed);
     }
 
-    /// The furthest place that was confirmed; before the first, where the stream began.
+    /// The furthest place that was confirmed, or the start of the stream.
     pub fn confirmed(&self) -> Lsn {
         self.confirmed.load(Ordering::Relaxed).into()
     }
 }
 
-/// What there is to tell the server.
+/// The state that the feedback reports.
 #[derive(Debug)]
 pub(super) struct Feedback {
-    /// Where the stream began. The slot is not confirmed there: the server may have begun later.
+    /// Where the stream began. It is never reported as confirmed, because the server may have begun later.
     start: Lsn,
     received: Lsn,
     confirmer: Confirmer,
@@ -54,7 +54,7 @@ impl Feedback {
         self.confirmer.clone()
     }
 
-    /// The stream has come to this place.
+    /// Notes that the stream was received through this place.
     pub(super) fn received(&mut self, through: Lsn) {
         self.received = self.received.max(through);
     }

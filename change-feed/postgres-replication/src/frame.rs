@@ -1,4 +1,4 @@
-//! What a replication stream consists of.
+//! The frames of a replication stream.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ const DATA_HEADER_BYTES: usize = 1 + 8 + 8 + 8;
 /// Kind, end, time, flag: *Primary keepalive message*.
 const KEEPALIVE_BYTES: usize = 1 + 8 + 8 + 1;
 
-/// What a replication stream consists of.
+/// A frame of a replication stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A message of the output plug-in.
     Data(XLogData),
-    /// A sign of life.
+    /// A message without a change, by which the server shows that it is alive.
     Keepalive(Keepalive),
 }
 
 /// A message of the output plug-in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct XLogData {
-    /// Where the change stands in the log; of a Commit, its end. A message that only describes a table or a type has
-    /// no place ([`Lsn::INVALID`]) in a stream.
+    /// The place of the change in the log; for a Commit, the end of the commit record. [`Lsn::INVALID`] for a message that
+    /// only describes a table or a type.
     pub wal_start: Lsn,
-    /// With logical decoding the same as the start.
+    /// The same as `wal_start` with logical decoding.
     pub wal_end: Lsn,
-    /// The message, a slice of a buffer with all messages that came with it, up to 256 KiB of them. A slice that is kept
-    /// keeps the buffer: copy what is to live long.
+    /// The message, a slice of a buffer with all messages that came with it, up to 256 KiB of them. A slice keeps
+    /// the whole buffer alive, so copy what you keep for long.
     pub data: Bytes,
 }
 
@@ -46,16 +46,16 @@ impl fmt::Debug for XLogData {
     }
 }
 
-/// A sign of life.
+/// A message by which the server shows that it is alive, and how far it has read its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
-    /// The server has read its log through here, and has sent what the slot gives of it.
+    /// The server has read its log through this place, and has sent all changes of the slot before it.
     pub wal_end: Lsn,
-    /// Whether the server waits for an answer; it has been given one by the time this is seen.
+    /// Whether the server asked for an answer. The stream has answered already.
     pub reply_requested: bool,
 }
 
-/// What a frame says before its payload.
+/// The head of a frame, before its payload.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Head {
     Data { wal_start: Lsn, wal_end: Lsn },
@@ -63,7 +63,7 @@ pub(super) enum Head {
 }
 
 impl Head {
-    /// Reads the body of a CopyData message of a walsender; `None` if it is neither data nor a keepalive.
+    /// Reads the head from the body of a CopyData message of a walsender; `None` if it is neither data nor a keepalive.
     #[inline]
     pub(super) fn read(mut body: &[u8]) -> Option<Self> {
         match body.first() {
@@ -92,7 +92,7 @@ impl Frame {
                 Ok(Self::Data(XLogData { wal_start, wal_end, data: body }))
             }
             Some(Head::Keepalive(keepalive)) => Ok(Self::Keepalive(keepalive)),
-            None => Err(ReplicationError::protocol("a frame of the stream that is neither data nor a keepalive")),
+            None => Err(ReplicationError::protocol("a frame of the stream is neither data nor a keepalive")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From bytes of the socket to chunks of whole messages.
+//! Collects the bytes of the socket into chunks of whole messages.
 
 use std::io::{self, Read};
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 
 use crate::error::ReplicationError;
 
-/// Tag and length.
+/// The tag and the length.
 pub(super) const HEADER_BYTES: usize = 5;
-/// PostgreSQL builds no message above its `MaxAllocSize`. A larger length is the sign of another protocol.
+/// PostgreSQL builds no message above its `MaxAllocSize`. A larger length means that the server speaks another protocol.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
-/// One read gives up to so much.
+/// The size of the buffer, and so the most that one read takes.
 const BUFFER_BYTES: usize = 256 << 10;
-/// With less room than this, what has come is handed over first, so that reads stay large.
+/// With less room than this, the messages in the buffer are handed over before the next read, so that reads stay large.
 const ROOM_BYTES_MIN: usize = 64 << 10;
 
-/// How long the message is of which these are the first bytes; `None` if its header is not whole.
+/// Reads the length of a message from its first bytes; `None` if its header is incomplete.
 #[inline]
 pub(super) fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ReplicationError> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
@@ -23,34 +23,34 @@ pub(super) fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ReplicationEr
     // The length counts itself, and not the tag.
     match usize::try_from(u32::from_be_bytes(length)) {
         Ok(length) if (HEADER_BYTES - 1..MESSAGE_BYTES_MAX).contains(&length) => Ok(Some(length + 1)),
-        _ => Err(ReplicationError::protocol("a message of an impossible length; is this PostgreSQL?")),
+        _ => Err(ReplicationError::protocol("a message has an impossible length; is this PostgreSQL?")),
     }
 }
 
-/// Collects what the socket gives until it is whole messages.
+/// Collects the bytes of the socket into chunks of whole messages.
 ///
 /// ```text
-///  buffer: ┊ whole messages, looked at ┊ a part of one ┊ room ┊
-///          0                         whole           filled   len
+///  buffer: ┊ whole messages, seen ┊ not seen yet ┊ room ┊
+///          0                     seen          filled   len
 /// ```
 ///
-/// Whole messages leave as a copy of exactly their size, so that who keeps one keeps nothing of the buffer; a buffer that
-/// grew for one large message leaves itself.
+/// Whole messages leave as a copy of exactly their size, so that a message that is kept does not keep the buffer. A buffer
+/// that grew for one large message is handed over itself, without a copy.
 pub(super) struct Inbox {
     buffer: Vec<u8>,
-    whole: usize,
+    seen: usize,
     filled: usize,
 }
 
 impl Inbox {
-    /// These bytes have come before.
+    /// Makes an inbox that holds bytes which were read before.
     pub(super) fn holding(bytes: &[u8]) -> Self {
         let mut buffer = bytes.to_vec();
         buffer.resize(BUFFER_BYTES.max(bytes.len()), 0);
-        Self { buffer, whole: 0, filled: bytes.len() }
+        Self { buffer, seen: 0, filled: bytes.len() }
     }
 
-    /// Reads once. An unfinished message lets the buffer grow only as fast as it comes, whatever length it claims.
+    /// Reads once. The buffer of an incomplete message grows with the bytes that arrive, and not to the length that it claims.
     pub(super) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
         if self.buffer.len() - self.filled < ROOM_BYTES_MIN {
             let grown = self.buffer.len() + self.filled.max(BUFFER_BYTES);
@@ -65,47 +65,47 @@ impl Inbox {
         }
     }
 
-    /// Whether little more can be read before what is here is taken.
+    /// Whether the messages in the buffer have to be taken before the next read.
     pub(super) fn is_full(&self) -> bool {
         self.buffer.len() - self.filled < ROOM_BYTES_MIN
     }
 
-    /// The next whole message that was not looked at yet, as tag and body.
+    /// Returns the next whole message as tag and body, and counts it as seen.
     #[inline]
-    pub(super) fn look(&mut self) -> Result<Option<(u8, &[u8])>, ReplicationError> {
-        let rest = &self.buffer[self.whole..self.filled];
+    pub(super) fn next_message(&mut self) -> Result<Option<(u8, &[u8])>, ReplicationError> {
+        let rest = &self.buffer[self.seen..self.filled];
         match message_bytes(rest)? {
             Some(length) if length <= rest.len() => {
-                self.whole += length;
+                self.seen += length;
                 Ok(Some((rest[0], &rest[HEADER_BYTES..length])))
             }
             _ => Ok(None),
         }
     }
 
-    /// The messages that were looked at, if there are any.
-    pub(super) fn take(&mut self) -> Option<Bytes> {
-        if self.whole == 0 {
+    /// Takes the messages that were seen, if there are any.
+    pub(super) fn take_seen(&mut self) -> Option<Bytes> {
+        if self.seen == 0 {
             return None;
         }
-        let whole = std::mem::take(&mut self.whole);
+        let seen = std::mem::take(&mut self.seen);
         let filled = self.filled;
-        self.filled -= whole;
+        self.filled -= seen;
         if self.buffer.len() <= BUFFER_BYTES {
-            let taken = Bytes::copy_from_slice(&self.buffer[..whole]);
-            self.buffer.copy_within(whole..filled, 0);
+            let taken = Bytes::copy_from_slice(&self.buffer[..seen]);
+            self.buffer.copy_within(seen..filled, 0);
             return Some(taken);
         }
         let mut rest = Vec::with_capacity(BUFFER_BYTES.max(self.filled));
-        rest.extend_from_slice(&self.buffer[whole..filled]);
+        rest.extend_from_slice(&self.buffer[seen..filled]);
         rest.resize(BUFFER_BYTES.max(self.filled), 0);
         let mut taken = std::mem::replace(&mut self.buffer, rest);
-        taken.truncate(whole);
+        taken.truncate(seen);
         Some(taken.into())
     }
 }
 
-/// Takes the next message, as tag and body, from a chunk of whole ones.
+/// Takes the next message, as tag and body, from a chunk of whole messages.
 #[inline]
 pub(super) fn split_message(chunk: &mut Bytes) -> Option<(u8, Bytes)> {
     let length = message_bytes(chunk).ok().flatten().filter(|length| *length <= chunk.len())?;
@@ -138,15 +138,15 @@ mod tests {
         let mut server = Slow(bytes, step);
         let (mut messages, mut largest) = (Vec::new(), 0);
         while inbox.fill(&mut server).is_ok() {
-            while inbox.look().expect("a message").is_some() {}
+            while inbox.next_message().expect("a message").is_some() {}
             largest = largest.max(inbox.buffer.len());
-            let mut chunk = inbox.take().unwrap_or_default();
+            let mut chunk = inbox.take_seen().unwrap_or_default();
             while let Some((tag, body)) = split_message(&mut chunk) {
                 messages.push((tag, body.len()));
             }
             assert!(chunk.is_empty(), "a part of a message");
         }
-        assert_eq!((inbox.whole, inbox.filled), (0, 0));
+        assert_eq!((inbox.seen, inbox.filled), (0, 0));
         (messages, largest)
     }
 
@@ -168,16 +168,16 @@ mod tests {
         assert!(largest < 50 * BUFFER_BYTES, "{largest}");
 
         let mut inbox = Inbox::holding(&bytes);
-        while inbox.look().expect("a message").is_some() {}
-        assert_eq!(inbox.take().map(|taken| taken.len()), Some(bytes.len()));
+        while inbox.next_message().expect("a message").is_some() {}
+        assert_eq!(inbox.take_seen().map(|taken| taken.len()), Some(bytes.len()));
         assert_eq!(inbox.buffer.len(), BUFFER_BYTES);
     }
 
     #[test]
     fn what_is_taken_holds_nothing_of_the_buffer() {
         let mut inbox = Inbox::holding(&message(b'd', b"small"));
-        inbox.look().expect("a message");
-        let counted = allocation_counter::measure(|| drop(inbox.take().expect("a chunk")));
+        inbox.next_message().expect("a message");
+        let counted = allocation_counter::measure(|| drop(inbox.take_seen().expect("a chunk")));
         assert!(counted.bytes_max < 100, "{} bytes", counted.bytes_max);
     }
 
@@ -186,11 +186,11 @@ mod tests {
         for length in [0, 3, u32::MAX, 1 << 31, 1 << 30] {
             let bytes = [&b"d"[..], &u32::to_be_bytes(length)].concat();
             let mut inbox = Inbox::holding(&bytes);
-            assert!(matches!(inbox.look(), Err(ReplicationError::Protocol(_))), "{length}");
+            assert!(matches!(inbox.next_message(), Err(ReplicationError::Protocol(_))), "{length}");
         }
         let bytes = [&b"d"[..], &(1_u32 << 29).to_be_bytes()].concat();
         let mut inbox = Inbox::holding(&bytes);
-        assert!(inbox.look().expect("a length that may be").is_none());
+        assert!(inbox.next_message().expect("a length that may be").is_none());
         inbox.fill(&mut &[0; 100][..]).expect("bytes");
         assert_eq!(inbox.buffer.len(), BUFFER_BYTES);
     }

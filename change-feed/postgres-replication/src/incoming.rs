@@ -1,4 +1,4 @@
-//! What the server answers, as messages.
+//! Reads the server's messages before a stream.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use postgres_protocol::message::backend::Message;
@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::error::ReplicationError;
 use crate::inbox::{HEADER_BYTES, message_bytes};
 
-/// One read asks for at least so much.
+/// The room in the buffer before each read.
 const READ_BYTES: usize = 8 << 10;
 
-/// Reads the messages between two statements.
+/// Reads the server's messages before a stream.
 pub(super) struct Incoming<R> {
     reader: R,
     buffer: BytesMut,
@@ -29,18 +29,18 @@ impl<R> Incoming<R> {
         &self.reader
     }
 
-    /// The reader, and what came through it and was not taken.
+    /// Returns the reader, and the bytes that were read and not taken.
     pub(super) fn into_parts(self) -> (R, BytesMut) {
         (self.reader, self.buffer)
     }
 
-    /// The tag of the next message, if the whole of it is here.
+    /// Returns the tag of the next message, if the whole message has arrived.
     pub(super) fn tag(&self) -> Result<Option<u8>, ReplicationError> {
         let length = message_bytes(&self.buffer)?;
         Ok(length.filter(|length| *length <= self.buffer.len()).map(|_| self.buffer[0]))
     }
 
-    /// The next message as tag and body, if the whole of it is here.
+    /// Takes the next message as tag and body, if the whole message has arrived.
     pub(super) fn take(&mut self) -> Result<Option<(u8, Bytes)>, ReplicationError> {
         let Some(length) = message_bytes(&self.buffer)?.filter(|length| *length <= self.buffer.len()) else {
             return Ok(None);
@@ -51,9 +51,9 @@ impl<R> Incoming<R> {
         Ok(Some((tag, message)))
     }
 
-    /// The next message, understood, if the whole of it is here.
+    /// Takes and parses the next message, if the whole message has arrived.
     pub(super) fn parse(&mut self) -> Result<Option<Message>, ReplicationError> {
-        // A length that can't be is found here, before room is made for it.
+        // This refuses an impossible length before memory is reserved for it.
         if self.tag()?.is_none() {
             return Ok(None);
         }
@@ -65,7 +65,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     /// Reads once. Nothing is lost when the future is dropped.
     pub(super) async fn fill(&mut self) -> Result<(), ReplicationError> {
         self.buffer.reserve(READ_BYTES);
-        let lost = |error| ReplicationError::lost("reading from the server failed", error);
+        let lost = |error| ReplicationError::lost("could not read from the server", error);
         match self.reader.read_buf(&mut self.buffer).await.map_err(lost)? {
             0 => Err(lost(std::io::ErrorKind::UnexpectedEof.into())),
             _ => Ok(()),

@@ -8,10 +8,10 @@
 //!                                                                └ feedback ──▶ server
 //! ```
 //!
-//! A [`ReplicationConnection`] makes, drops and starts slots and answers plain queries. Once started
-//! it is a [`ReplicationStream`]: a thread of its own reads the connection, and frames come as slices of what it read. What
-//! the caller has made durable goes back to the server from the same thread, also while nobody takes frames.
-//! How far the thread reads ahead is bounded. Why it is a thread, `reader.rs` says.
+//! A [`ReplicationConnection`] creates and drops slots and runs plain queries. [`ReplicationConnection::start`] turns it into
+//! a [`ReplicationStream`]. A thread of its own then reads the connection, up to a bound, and frames are slices of what it has
+//! read. The same thread sends to the server what the caller has made durable, also while the caller takes no frames.
+//! `reader.rs` explains why it is a thread.
 //!
 //! The formats are those of *Frontend/Backend Protocol* in PostgreSQL's documentation, sections
 //! *Message Flow*, *Streaming Replication Protocol* and *SASL Authentication*; releases 14 to 18.
@@ -21,7 +21,6 @@
 mod authentication;
 mod cancellation;
 mod connection;
-mod environment;
 mod error;
 mod feedback;
 mod frame;
@@ -37,6 +36,7 @@ mod reader;
 mod rows;
 mod server_error;
 mod session;
+mod settings;
 mod silence;
 mod slot;
 mod socket;
@@ -47,6 +47,7 @@ mod tls;
 mod tls_mode;
 mod transport;
 mod url;
+mod wire;
 
 pub use connection::{ReplicationConnection, System};
 pub use error::ReplicationError;

@@ -21,15 +21,15 @@ use std::str::FromStr;
 pub struct Lsn(u64);
 
 impl Lsn {
-    /// `0/0`, which is no place in any log; PostgreSQL uses it for "none".
+    /// `0/0`, which is not a place in any log. PostgreSQL uses it for "no place".
     pub const INVALID: Lsn = Lsn(0);
 
-    /// The place at this byte.
+    /// Makes the LSN of this byte of the log.
     pub const fn new(byte: u64) -> Self {
         Self(byte)
     }
 
-    /// The byte in the log.
+    /// Returns the byte of the log.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
@@ -77,7 +77,7 @@ impl FromStr for Lsn {
     }
 }
 
-/// What `pg_lsn_in` takes for a half: either case, leading zeros, no sign and no space.
+/// Reads one half as `pg_lsn_in` does: either case, leading zeros, no sign and no space.
 fn half(digits: &str) -> Option<u32> {
     let spelled = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
     spelled.then(|| u32::from_str_radix(digits, 16).ok())?

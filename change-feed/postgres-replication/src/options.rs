@@ -1,13 +1,13 @@
-//! What a connection is given before it connects.
+//! The options of a connection.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::environment::Settings;
 use crate::error::ReplicationError;
 use crate::password::Password;
+use crate::settings::Settings;
 use crate::tls_mode::{ChannelBinding, SslMode, TlsOptions};
 use crate::url;
 
@@ -16,16 +16,16 @@ const ANSWER_LIMIT_MS: u64 = 30_000;
 const IDLE_LIMIT_MS: u64 = 15_000;
 const WAL_SENDER_TIMEOUT_MS: u64 = 10_000;
 const FEEDBACK_INTERVAL_MS: u64 = 1_000;
-/// Times that are too short to mean anything are taken as this.
+/// The shortest limit that can be set.
 const SHORTEST_MS: u64 = 50;
 
-/// Where a server is, who connects, and how long each step may take.
+/// The options of a connection: the server, the role, and how long each step may take.
 ///
-/// Made from a URL, as libpq and sqlx take it: `postgres://user:password@host:port/database`, with the parameters
+/// They are read from a URL, as libpq and sqlx read it: `postgres://user:password@host:port/database`, with the parameters
 /// `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `channel_binding`, `host` (also the folder of a Unix socket),
 /// `hostaddr`, `port`, `dbname`, `user`, `password`, `passfile`, `application_name`, `options` and
-/// `connect_timeout`. What it leaves out comes from `PGHOST`, `PGPASSWORD` and the other variables of libpq, and
-/// the password from its password file. The password shows in no output.
+/// `connect_timeout`. What the URL leaves out comes from `PGHOST`, `PGPASSWORD` and the other variables of libpq, and
+/// the password from libpq's password file. No output shows the password.
 ///
 /// ```
 /// use postgres_replication::ConnectOptions;
@@ -53,7 +53,7 @@ pub struct ConnectOptions {
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Host {
-    /// By name, and by address where it is said.
+    /// A host, by its name; by its address where one is given.
     Network(String, Option<IpAddr>),
     /// The folder of a Unix socket.
     Socket(PathBuf),
@@ -70,62 +70,62 @@ pub(super) struct Limits {
 }
 
 impl ConnectOptions {
-    /// How long connecting may take, from the name of the host to the server's readiness; 10 s unless set here or
+    /// Limits how long connecting may take, from the look-up of the host to the server's readiness: 10 s, unless set here or
     /// by `connect_timeout`.
     pub fn connect_limit(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
         self
     }
 
-    /// How long the server may take for an answer; 30 s unless set.
+    /// Limits how long the server may take for an answer: 30 s, unless set.
     pub fn answer_limit(mut self, limit: Duration) -> Self {
         self.limits.answer = limit;
         self
     }
 
-    /// How long a stream may be silent; 15 s unless set. After half of it the server is asked for a sign of life, and
-    /// a server that doesn't give one counts as lost.
+    /// Limits how long the server may send nothing on a stream: 15 s, unless set. After half of it the stream asks the server
+    /// to answer. Without an answer the connection counts as lost.
     pub fn idle_limit(mut self, limit: Duration) -> Self {
         self.limits.idle = at_least_shortest(limit);
         self
     }
 
-    /// How long the server waits for a sign of life from us before it gives the slot free (`wal_sender_timeout` of
-    /// this connection); 10 s unless set.
+    /// Sets how long the server waits for a message of this client before it frees the slot (`wal_sender_timeout` of this
+    /// connection): 10 s, unless set.
     ///
-    /// It bounds how long a relay that is frozen, or cut off, keeps a standby from the slot. One whose process ends
-    /// does so at once.
+    /// This bounds how long a client that is frozen or cut off keeps others from the slot. When the client's process ends,
+    /// the server frees the slot at once.
     pub fn wal_sender_timeout(mut self, timeout: Duration) -> Self {
         self.limits.wal_sender_timeout = at_least_shortest(timeout);
         self
     }
 
-    /// How often the server hears what is durable; every second unless set, and at least four times in each
+    /// Sets the interval at which the server receives what is durable: one second, unless set, and at most a quarter of
     /// [`wal_sender_timeout`](Self::wal_sender_timeout).
     pub fn feedback_interval(mut self, interval: Duration) -> Self {
         self.limits.feedback_interval = at_least_shortest(interval);
         self
     }
 
-    /// The name that the server shows of this connection.
+    /// Sets the name under which the server shows this connection (`pg_stat_activity`): `change-feed`, unless set.
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.application_name = name.into();
         self
     }
 
-    /// Whether the password may be sent as it is, over a connection that isn't encrypted, to a server that asks for
-    /// it (`password` in `pg_hba.conf`). Not unless set; over TLS and Unix sockets it may always.
+    /// Allows the password in clear text over an unencrypted connection, to a server that asks for it (`password` in
+    /// `pg_hba.conf`). Refused, unless set. TLS and Unix sockets always allow it.
     pub fn allow_cleartext_password(mut self, allow: bool) -> Self {
         self.cleartext_password = allow;
         self
     }
 
-    /// The database that is connected to.
+    /// Returns the name of the database.
     pub fn database(&self) -> &str {
         &self.database
     }
 
-    /// How often the feedback is sent.
+    /// Returns the interval of the feedback.
     pub(super) fn effective_feedback_interval(&self) -> Duration {
         self.limits.feedback_interval.min(self.limits.wal_sender_timeout / 4)
     }
@@ -138,7 +138,9 @@ impl ConnectOptions {
         let password = settings.password.clone().or_else(|| settings.password_from_file(&host, &user, &database));
         let connect = settings.connect_limit.unwrap_or(Duration::from_millis(CONNECT_LIMIT_MS));
         if settings.client_certificate.is_some() != settings.client_key.is_some() {
-            return Err(ReplicationError::unusable("sslcert and sslkey are given both or not at all"));
+            return Err(ReplicationError::unusable(
+                "sslcert and sslkey belong together, and only one of them was given; give both, or none",
+            ));
         }
         let options = Self {
             host: match host.starts_with('/') {
@@ -170,12 +172,14 @@ impl ConnectOptions {
         options.check_no_zero_bytes().map(|()| options)
     }
 
-    /// The protocol ends a text with a zero byte.
+    /// Refuses zero bytes, which would end a text of the protocol.
     fn check_no_zero_bytes(&self) -> Result<(), ReplicationError> {
         let texts = [Some(&self.user), Some(&self.database), Some(&self.application_name), self.command_line.as_ref()];
         let password_has = self.password.as_ref().is_some_and(|password| password.as_bytes().contains(&0));
         if password_has || texts.into_iter().flatten().any(|text| text.contains('\0')) {
-            return Err(ReplicationError::unusable("the database's URL holds a zero byte"));
+            return Err(ReplicationError::unusable(
+                "the user, password, database, application_name or options of the connection contain a zero byte; remove it",
+            ));
         }
         Ok(())
     }
@@ -188,7 +192,7 @@ fn at_least_shortest(duration: Duration) -> Duration {
 impl FromStr for ConnectOptions {
     type Err = ReplicationError;
 
-    /// Reads a URL. The error doesn't repeat it.
+    /// Reads a URL. No error repeats it.
     fn from_str(text: &str) -> Result<Self, ReplicationError> {
         let mut settings = Settings::from_environment()?;
         url::apply(text, &mut settings)?;
@@ -197,14 +201,14 @@ impl FromStr for ConnectOptions {
 }
 
 impl Host {
-    /// The file of the socket in the folder.
+    /// Returns the path of the socket in the folder.
     pub(super) fn socket_file(folder: &Path, port: u16) -> PathBuf {
         folder.join(format!(".s.PGSQL.{port}"))
     }
 }
 
 impl ConnectOptions {
-    /// Whether the server is asked for TLS before anything else is said.
+    /// Whether the first message asks the server for TLS.
     pub(super) fn asks_for_tls_first(&self) -> bool {
         match self.tls.mode {
             SslMode::Disable | SslMode::Allow => false,

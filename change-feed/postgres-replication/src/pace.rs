@@ -1,23 +1,23 @@
-//! When a busy stream is left to gather.
+//! Decides when the reader of a busy stream pauses.
 
 use std::time::{Duration, Instant};
 
-/// A stream is busy that brings so much: 4 MB/s, some 7,000 rows of 400 bytes.
+/// A stream is busy from this rate on: 4 MB/s, some 7,000 rows of 400 bytes.
 const BUSY_BYTES_PER_MS: usize = 4 << 10;
 
-/// Tells how long to wait before the next read.
+/// Decides how long to pause before the next read.
 ///
 /// A walsender sends message by message. A reader that is quick enough wakes up for each of them, and then waking, sending and
 /// receiving cost both sides many times what the change costs them. A reader that pauses finds a hundred messages at once.
 ///
-/// The rule: once a pause's share of [`BUSY_BYTES_PER_MS`] has come within a pause's length, the next read comes a pause
-/// later. Each pause that brings so much is followed by another; after the first that doesn't, what comes is read at once
-/// again. So nothing waits longer than one pause.
+/// The rule: when the bytes that arrived within the length of a pause reach [`BUSY_BYTES_PER_MS`], the reader pauses before
+/// the next read. It goes on pausing while each pause brings that many bytes. After a pause that brings fewer, it reads at
+/// once again. So no message waits longer than one pause.
 #[derive(Debug)]
 pub(super) struct Pace {
     pause: Duration,
     busy_bytes: usize,
-    /// What is counted came since then.
+    /// When the count began.
     began: Instant,
     bytes: usize,
 }
@@ -28,12 +28,12 @@ impl Pace {
         Self { pause, busy_bytes: BUSY_BYTES_PER_MS.saturating_mul(pause_us) / 1_000, began: now, bytes: 0 }
     }
 
-    /// This was read.
+    /// Counts bytes that were read.
     pub(super) fn read(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// Nothing more is there. How long to let the next gather, if the stream is busy.
+    /// Notes that the socket is empty. Returns the pause before the next read, if the stream is busy.
     pub(super) fn emptied(&mut self, now: Instant) -> Option<Duration> {
         let is_busy = self.bytes >= self.busy_bytes;
         if is_busy || now.saturating_duration_since(self.began) >= self.pause {

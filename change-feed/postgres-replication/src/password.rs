@@ -1,8 +1,8 @@
-//! A password that doesn't show.
+//! A password that no output shows.
 
 use std::fmt;
 
-/// A password that doesn't show in any output.
+/// A password that no output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Password(String);
 

@@ -1,32 +1,32 @@
-//! Names and texts in statements.
+//! Quotes names and texts for statements.
 
 use crate::error::ReplicationError;
 
 /// NAMEDATALEN - 1.
 const NAME_BYTES_MAX: usize = 63;
 
-/// The name of a replication slot between double quotes. PostgreSQL allows lower-case letters, digits and
+/// Quotes the name of a replication slot with double quotes. PostgreSQL allows lower-case letters, digits and
 /// underscores only.
 pub(super) fn slot_name(name: &str) -> Result<String, ReplicationError> {
     let spelled = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !spelled {
         return Err(ReplicationError::unusable(format!(
-            "{name:?} is no name of a replication slot: those are 1 to {NAME_BYTES_MAX} of a-z, 0-9 and _"
+            "{name:?} is not a valid name of a replication slot; use 1 to {NAME_BYTES_MAX} characters of a-z, 0-9 and _"
         )));
     }
     Ok(format!("\"{name}\""))
 }
 
-/// The list of publications as pgoutput's option takes it: identifiers between double quotes, with commas.
+/// Writes the list of publications as pgoutput's option expects it: identifiers in double quotes, separated by commas.
 pub(super) fn publication_names(names: &[String]) -> Result<String, ReplicationError> {
     if names.is_empty() {
-        return Err(ReplicationError::unusable("no publication was named"));
+        return Err(ReplicationError::unusable("no publication was named; name at least one"));
     }
     let mut list = String::new();
     for name in names {
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
             return Err(ReplicationError::unusable(format!(
-                "{name:?} is no name of a publication: those have 1 to {NAME_BYTES_MAX} bytes"
+                "{name:?} is not a valid name of a publication; use 1 to {NAME_BYTES_MAX} bytes without a zero byte"
             )));
         }
         if !list.is_empty() {
@@ -39,8 +39,8 @@ pub(super) fn publication_names(names: &[String]) -> Result<String, ReplicationE
     Ok(list)
 }
 
-/// A text between single quotes, for replication commands and for SQL with `standard_conforming_strings` on: there a
-/// backslash is a character like any other.
+/// Quotes a text with single quotes, for replication commands and for SQL with `standard_conforming_strings` on, where
+/// a backslash is an ordinary character.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -10,24 +10,25 @@
 //!
 //! # Why a thread
 //!
-//! The walsender sends each message by itself: three of them for a transaction of one row. While the reader waits in a poll, or
-//! the window of the connection is open, each runs through all of TCP and wakes the reader, which costs the server three
-//! times what it costs to decode. If the reader sleeps for some hundred microseconds instead and then takes everything that
-//! is there, nobody is woken, and while the window is full, the kernel only queues. Measured on Linux 6.18 and PostgreSQL
-//! 18 with rows of 400 bytes, one in a transaction: 55,000 rows/s for a reader that wakes for what comes, 170,000 for one that
-//! sleeps 500 µs. A runtime's timer has no pause below a millisecond, which is too long; a thread has.
+//! The walsender sends each message by itself: three of them for a transaction of one row. A reader that waits in a poll is
+//! woken by each message, and each message passes through all of TCP, which costs the server three times what decoding
+//! costs. A reader that sleeps for some hundred microseconds, and then takes everything that has arrived, is not woken, and
+//! while the window of the connection is full, the kernel only queues. Measured on Linux 6.18 and PostgreSQL
+//! 18 with rows of 400 bytes, one in a transaction: 55,000 rows/s for a reader that wakes for each message, 170,000 for one
+//! that sleeps 500 µs. The timer of a runtime can't pause for less than a millisecond, which is too long; a thread can.
 //!
 //! # What it promises
 //!
-//! - **Quiet**: what comes is read and handed over at once. **Busy** is a stream that [`Pace`] says is busy; nothing else is
-//!   measured, and nothing of the kernel is tuned.
-//! - **Bounds**: [`AHEAD_BYTES`] are read ahead of the caller, and one message where that is larger. Then nothing is read until
-//!   the caller has taken some of it, and the server waits.
-//! - **Feedback** goes out at its interval, at once when the server asks for it, whether the caller takes anything or not, and
-//!   whether the runtime has a thread for it or not. A server that takes none for the time that it would wait itself is lost.
-//! - **Silence** is measured while the thread reads. A caller that takes nothing is no silence of the server's.
-//! - **End**: the thread ends when the stream is dropped, within a pause; when the server ends the stream; and after any error,
-//!   which is the last thing in the queue. The connection ends with it. It never waits for anything but its poll.
+//! - **Pace**: on a quiet stream each message is read and handed over at once. [`Pace`] decides when a stream is busy; nothing
+//!   else is measured, and no setting of the kernel is tuned.
+//! - **Bounds**: the thread reads at most [`AHEAD_BYTES`] ahead of the caller, or one message if that is larger. Then it stops
+//!   reading until the caller has taken some of them, and the server waits.
+//! - **Feedback** goes out at its interval, and at once when the server asks for it. It needs neither a caller that takes
+//!   frames nor a free thread of the runtime. If the server does not accept it for `wal_sender_timeout`, the connection counts
+//!   as lost.
+//! - **Silence** of the server is measured only while the thread reads, and not while it waits for the caller.
+//! - **End**: the thread ends within a pause after the stream is dropped, when the server ends the stream, and after any error,
+//!   which is the last item of the queue. The connection closes with it. The thread waits only in its poll.
 
 #[cfg(all(test, unix))]
 mod tests;
@@ -50,10 +51,10 @@ use crate::feedback::Feedback;
 use crate::frame::Head;
 use crate::inbox::Inbox;
 use crate::pace::Pace;
-use crate::silence::{Concern, Silence};
+use crate::silence::{Overdue, Silence};
 use crate::transport::Transport;
 
-/// So much is read ahead of the caller.
+/// The most bytes that are read and not yet taken by the caller.
 const AHEAD_BYTES: usize = 512 << 10;
 const THREAD_NAME: &str = "pg-replication";
 const SOCKET: Token = Token(0);
@@ -62,11 +63,11 @@ const WAKE: Token = Token(1);
 /// How long each step may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReaderLimits {
-    /// The server may say nothing.
+    /// The longest silence of the server.
     pub(super) idle: Duration,
-    /// Between two updates.
+    /// The time between two updates.
     pub(super) feedback_interval: Duration,
-    /// An update may wait to be sent.
+    /// The longest time that an update may wait to be sent.
     pub(super) write: Duration,
 }
 
@@ -76,7 +77,7 @@ pub(super) struct Chunks {
     shared: Arc<Shared>,
 }
 
-/// What both sides see.
+/// The state that the thread and the caller share.
 struct Shared {
     queued_bytes: AtomicUsize,
     is_closing: AtomicBool,
@@ -87,20 +88,20 @@ impl Shared {
     fn wake(&self) {
         // An event counter fails only when the process has no memory left.
         if let Err(error) = self.waker.wake() {
-            tracing::warn!(%error, "the reader of the replication stream can't be woken");
+            tracing::warn!(%error, "could not wake the reader of the replication stream; it goes on at its next deadline");
         }
     }
 }
 
 impl Chunks {
-    /// The next whole messages. `None` after the last; nothing is lost when the future is dropped.
+    /// Waits for the next chunk of whole messages. `None` after the last one. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, ReplicationError>> {
         let chunk = self.queue.recv().await;
         self.taken(chunk.as_ref());
         chunk
     }
 
-    /// The same, if they are here already.
+    /// Takes the next chunk if it has arrived already.
     #[inline]
     pub(super) fn next_queued(&mut self) -> Option<Result<Bytes, ReplicationError>> {
         let chunk = self.queue.try_recv().ok();
@@ -108,8 +109,7 @@ impl Chunks {
         chunk
     }
 
-    /// Has the server told the last of what is confirmed, and that no more will come. It answers, and then the thread
-    /// says goodbye.
+    /// Has the thread send the last confirmation and end the stream. After the server's answer it closes the connection.
     pub(super) fn finish(&self) {
         self.shared.is_closing.store(true, Ordering::Release);
         self.shared.wake();
@@ -137,7 +137,7 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Reader {
     transport: Transport,
     inbox: Inbox,
@@ -151,26 +151,26 @@ struct Reader {
     /// When the next update is due.
     feedback_at: Instant,
     unsent: Vec<u8>,
-    /// Since when the connection takes nothing.
+    /// When the connection began to refuse writes, if it does.
     blocked_since: Option<Instant>,
-    /// The server has been told that no more will come.
+    /// The end of the stream was sent to the server.
     has_finished: bool,
 }
 
-/// What reading came to.
+/// The result of reading.
 enum Read {
-    /// Nothing more is there.
+    /// The socket is empty.
     Emptied,
-    /// More may be there.
+    /// The socket may hold more.
     More,
     /// The server is ready for another command: the stream is over.
     Over,
 }
 
-/// Starts the thread. `come` is what was read of the stream before.
+/// Starts the thread. `received` holds the bytes of the stream that were read before.
 pub(super) fn spawn(
     transport: Transport,
-    come: &[u8],
+    received: &[u8],
     feedback: Feedback,
     limits: ReaderLimits,
 ) -> Result<Chunks, ReplicationError> {
@@ -185,7 +185,7 @@ pub(super) fn spawn(
         let reader = Reader {
             pace: Pace::new(transport.pause(), now),
             transport,
-            inbox: Inbox::holding(come),
+            inbox: Inbox::holding(received),
             queue,
             shared: Arc::clone(&shared),
             poll,
@@ -200,18 +200,18 @@ pub(super) fn spawn(
         thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(|| reader.run())?;
         Ok(Chunks { queue: chunks, shared })
     };
-    start().map_err(|error| ReplicationError::lost("the reader of the stream can't be started", error))
+    start().map_err(|error| ReplicationError::lost("could not start the thread that reads the stream", error))
 }
 
 impl Reader {
     fn run(mut self) {
         if let Err(error) = self.serve() {
-            // A caller that is gone doesn't need it.
+            // This fails if the stream was dropped, and then nobody needs the error.
             let _ = self.queue.send(Err(error));
         }
     }
 
-    /// Until the stream is over or nobody wants it any more.
+    /// Reads and sends until the stream ends or is dropped.
     fn serve(&mut self) -> Result<(), ReplicationError> {
         let mut events = Events::with_capacity(4);
         let mut is_readable = true;
@@ -226,7 +226,7 @@ impl Reader {
                     }
                     Read::More => {}
                     Read::Over => {
-                        self.say_goodbye();
+                        self.terminate();
                         return Ok(());
                     }
                 }
@@ -235,11 +235,11 @@ impl Reader {
             if is_ahead {
                 self.silence.heard();
             }
-            match self.silence.look(now) {
-                Some(Concern::Ask) if !self.has_finished => self.report(true, now),
-                Some(Concern::Lost) => {
+            match self.silence.check(now) {
+                Some(Overdue::RequestReply) if !self.has_finished => self.report(true, now),
+                Some(Overdue::Lost) => {
                     return Err(ReplicationError::timed_out(
-                        "waiting for a sign of life from the server",
+                        "waiting for any message from the server",
                         self.limits.idle,
                     ));
                 }
@@ -254,8 +254,8 @@ impl Reader {
             if is_readable && !self.is_ahead() {
                 continue;
             }
-            let lost = |error| ReplicationError::lost("waiting for the server failed", error);
-            match self.poll.poll(&mut events, Some(self.next_look().saturating_duration_since(now))) {
+            let lost = |error| ReplicationError::lost("could not wait for the socket", error);
+            match self.poll.poll(&mut events, Some(self.next_deadline().saturating_duration_since(now))) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(lost(error)),
                 _ => {}
             }
@@ -269,7 +269,7 @@ impl Reader {
         self.shared.queued_bytes.load(Ordering::Acquire) >= AHEAD_BYTES
     }
 
-    /// Reads until nothing more is there, or enough is, and hands it over.
+    /// Reads until the socket is empty or the inbox is full, and hands the messages over.
     fn read(&mut self) -> Result<Read, ReplicationError> {
         loop {
             match self.inbox.fill(&mut self.transport) {
@@ -285,26 +285,26 @@ impl Reader {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // The server's last words came before the end.
+                    // The server may have sent an error before it closed the connection.
                     self.hand_over()?;
-                    return Err(ReplicationError::lost("the stream broke", error));
+                    return Err(ReplicationError::lost("could not read the stream", error));
                 }
             }
         }
     }
 
-    /// Hands the whole messages over that have come. Whether the stream ends with them.
+    /// Hands over the whole messages that have arrived. Returns whether the stream ends with them.
     fn hand_over(&mut self) -> Result<bool, ReplicationError> {
         let (mut wants_reply, mut is_over) = (false, false);
-        let looked = loop {
-            match self.inbox.look() {
+        let seen = loop {
+            match self.inbox.next_message() {
                 Ok(Some((COPY_DATA_TAG, body))) => match Head::read(body) {
                     Some(Head::Data { wal_end, .. }) => self.feedback.received(wal_end),
                     Some(Head::Keepalive(keepalive)) => {
                         self.feedback.received(keepalive.wal_end);
                         wants_reply |= keepalive.reply_requested;
                     }
-                    // The caller says what is wrong with it.
+                    // The caller reads the frame again, and makes the error.
                     None => {}
                 },
                 Ok(Some((tag, _))) => is_over |= tag == READY_FOR_QUERY_TAG,
@@ -312,18 +312,18 @@ impl Reader {
                 Err(error) => break Err(error),
             }
         };
-        if let Some(chunk) = self.inbox.take() {
+        if let Some(chunk) = self.inbox.take_seen() {
             self.shared.queued_bytes.fetch_add(chunk.len(), Ordering::AcqRel);
-            // A caller that is gone is noticed next.
+            // If the stream was dropped, `serve` notices it next.
             let _ = self.queue.send(Ok(chunk));
         }
         if wants_reply && !self.has_finished {
             self.report(false, Instant::now());
         }
-        looked.map(|()| is_over)
+        seen.map(|()| is_over)
     }
 
-    /// Writes an update, to be sent next. One that waits to be sent is enough.
+    /// Queues an update to be sent next, unless one waits to be sent already.
     fn report(&mut self, wants_reply: bool, now: Instant) {
         if self.blocked_since.is_none() {
             self.feedback.put_status(wants_reply, &mut self.unsent);
@@ -331,7 +331,7 @@ impl Reader {
         self.feedback_at = now + self.limits.feedback_interval;
     }
 
-    /// Sends what is due, as far as the connection takes it.
+    /// Sends what is due, as far as the connection accepts it.
     fn send(&mut self, now: Instant) -> Result<(), ReplicationError> {
         if !self.has_finished && self.shared.is_closing.load(Ordering::Acquire) {
             self.feedback.put_status(false, &mut self.unsent);
@@ -343,7 +343,7 @@ impl Reader {
         if !self.has_finished && now >= self.feedback_at {
             self.report(false, now);
         }
-        let lost = |error| ReplicationError::lost("feedback could not be sent", error);
+        let lost = |error| ReplicationError::lost("could not send feedback", error);
         match self.flush() {
             Ok(()) => self.blocked_since = None,
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(lost(error)),
@@ -365,19 +365,19 @@ impl Reader {
         self.transport.flush()
     }
 
-    /// When there is something to do although nothing comes.
-    fn next_look(&self) -> Instant {
+    /// Returns when the next update or the next check of silence is due.
+    fn next_deadline(&self) -> Instant {
         match self.has_finished {
             true => self.silence.period_ends(),
             false => self.feedback_at.min(self.silence.period_ends()),
         }
     }
 
-    /// The slot is free already.
-    fn say_goodbye(&mut self) {
-        let mut goodbye = BytesMut::new();
-        frontend::terminate(&mut goodbye);
-        self.unsent.put(goodbye);
+    /// Ends the session. The server has freed the slot already, so a failure here changes nothing.
+    fn terminate(&mut self) {
+        let mut terminate = BytesMut::new();
+        frontend::terminate(&mut terminate);
+        self.unsent.put(terminate);
         let _ = self.flush();
     }
 }

@@ -1,11 +1,11 @@
-//! What the server said when it refused.
+//! An error that the server sent.
 
 use std::fmt;
 
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::backend::ErrorFields;
 
-/// What the server said when it refused. The detail that it may give is left out: it can hold values of rows.
+/// An error that the server sent. Its detail is left out, because it can hold values of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     severity: String,
@@ -25,11 +25,11 @@ impl ServerError {
             hint: None,
             routine: None,
         };
-        // Malformed fields end the reading: what was read until then still says more than nothing.
+        // Malformed fields end the loop, and the fields before them are kept.
         while let Ok(Some(field)) = fields.next() {
             let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
             match field.type_() {
-                // V is S without translation, and comes after it.
+                // V is S without translation, and follows it.
                 b'S' | b'V' => read.severity = value,
                 b'C' => read.sqlstate = value,
                 b'M' => read.message = value,
@@ -41,7 +41,7 @@ impl ServerError {
         read
     }
 
-    /// The five characters of the SQLSTATE, as in *PostgreSQL Error Codes*.
+    /// The five characters of the SQLSTATE, listed in *PostgreSQL Error Codes*.
     pub fn sqlstate(&self) -> &str {
         &self.sqlstate
     }
@@ -51,12 +51,12 @@ impl ServerError {
         &self.message
     }
 
-    /// The function of the server's source that refused; no translation changes it.
+    /// The function of the server's source that raised the error; no translation changes it.
     pub fn routine(&self) -> Option<&str> {
         self.routine.as_deref()
     }
 
-    /// Whether the server has closed the session with it.
+    /// Whether the server has closed the session with this error.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.severity.as_str(), "FATAL" | "PANIC")
     }
@@ -74,7 +74,7 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// An error as a server of these fields sends it; for tests of what is made of it.
+/// Makes an error of these fields, as a server sends it.
 #[cfg(test)]
 pub(super) fn example(fields: &[(u8, &str)]) -> ServerError {
     use bytes::BytesMut;

@@ -1,15 +1,16 @@
-//! How long a server has said nothing.
+//! Measures how long the server has sent nothing.
 
 use std::time::{Duration, Instant};
 
-// So many periods make the limit: the first may have begun with a sign of life.
+// The limit is five periods. The server counts as lost after four silent ones, because the period before them may have begun
+// with a message.
 const PERIODS: u32 = 5;
 const ASK_AFTER: u32 = 2;
 const LOST_AFTER: u32 = 4;
 
-/// Watches a server that should be heard of regularly.
+/// Watches a server that should send messages regularly.
 ///
-/// Periods are counted, not time: a process that stood still for an hour finds that one period has passed.
+/// It counts periods and not time: for a process that was frozen for an hour, one period has passed.
 #[derive(Debug)]
 pub(super) struct Silence {
     period: Duration,
@@ -18,12 +19,12 @@ pub(super) struct Silence {
     silent_periods: u32,
 }
 
-/// What a silence has come to.
+/// What to do about a server that is silent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Concern {
-    /// Time to ask for a sign of life.
-    Ask,
-    /// No sign of life came.
+pub(super) enum Overdue {
+    /// Ask the server to answer.
+    RequestReply,
+    /// Give the connection up: no message came.
     Lost,
 }
 
@@ -33,18 +34,18 @@ impl Silence {
         Self { period, period_ends: now + period, was_heard: false, silent_periods: 0 }
     }
 
-    /// The server was heard of; or nobody listens, since what was read waits to be taken.
+    /// Notes that a message arrived, or that nothing was read because the caller has to take messages first.
     pub(super) fn heard(&mut self) {
         self.was_heard = true;
     }
 
-    /// When to look next.
+    /// When to check next.
     pub(super) fn period_ends(&self) -> Instant {
         self.period_ends
     }
 
-    /// Looks whether there is reason for concern.
-    pub(super) fn look(&mut self, now: Instant) -> Option<Concern> {
+    /// Checks at the end of each period whether the server is overdue.
+    pub(super) fn check(&mut self, now: Instant) -> Option<Overdue> {
         if now < self.period_ends {
             return None;
         }
@@ -52,8 +53,8 @@ impl Silence {
         self.silent_periods = if self.was_heard { 0 } else { self.silent_periods + 1 };
         self.was_heard = false;
         match self.silent_periods {
-            ASK_AFTER => Some(Concern::Ask),
-            LOST_AFTER.. => Some(Concern::Lost),
+            ASK_AFTER => Some(Overdue::RequestReply),
+            LOST_AFTER.. => Some(Overdue::Lost),
             _ => None,
         }
     }
@@ -67,11 +68,11 @@ mod tests {
     const STEP: Duration = Duration::from_millis(10);
 
     /// Looks until there is concern. How long that took.
-    fn concern(silence: &mut Silence, now: &mut Instant) -> (Concern, Duration) {
+    fn concern(silence: &mut Silence, now: &mut Instant) -> (Overdue, Duration) {
         let began = *now;
         loop {
             *now += STEP;
-            if let Some(concern) = silence.look(*now) {
+            if let Some(concern) = silence.check(*now) {
                 return (concern, *now - began);
             }
         }
@@ -83,7 +84,7 @@ mod tests {
         let mut silence = Silence::new(LIMIT, now);
         let (asked, asked_after) = concern(&mut silence, &mut now);
         let (lost, lost_after) = concern(&mut silence, &mut now);
-        assert_eq!((asked, lost), (Concern::Ask, Concern::Lost));
+        assert_eq!((asked, lost), (Overdue::RequestReply, Overdue::Lost));
         assert!(asked_after + lost_after <= LIMIT, "{asked_after:?} {lost_after:?}");
     }
 
@@ -92,7 +93,7 @@ mod tests {
         let mut now = Instant::now();
         let mut silence = Silence::new(LIMIT, now);
         for _ in 0..10 {
-            assert_eq!(concern(&mut silence, &mut now).0, Concern::Ask);
+            assert_eq!(concern(&mut silence, &mut now).0, Overdue::RequestReply);
             silence.heard();
         }
     }
@@ -102,7 +103,7 @@ mod tests {
         let mut now = Instant::now();
         let mut silence = Silence::new(LIMIT, now);
         now += 10 * LIMIT;
-        assert_eq!(silence.look(now), None);
-        assert_eq!(concern(&mut silence, &mut now).0, Concern::Ask);
+        assert_eq!(silence.check(now), None);
+        assert_eq!(concern(&mut silence, &mut now).0, Overdue::RequestReply);
     }
 }

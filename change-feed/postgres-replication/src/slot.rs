@@ -1,4 +1,4 @@
-//! A replication slot to be made.
+//! Creates replication slots.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use crate::error::ReplicationError;
 use crate::lsn::Lsn;
 use crate::quoting;
 
-/// The release that takes the options of the command in parentheses.
+/// The first release with parentheses around the command's options.
 const PARENTHESES_SINCE: u32 = 15;
-/// The release that synchronizes slots to standbys.
+/// The first release that synchronizes slots to standbys.
 const FAILOVER_SINCE: u32 = 17;
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A logical replication slot to be made, for the plug-in pgoutput.
+/// The options of a new logical replication slot for the plug-in pgoutput.
 ///
 /// ```
 /// use postgres_replication::{NewSlot, SlotSnapshot};
@@ -30,33 +30,33 @@ pub struct NewSlot {
     pub(super) wait_limit: Duration,
 }
 
-/// What becomes of the snapshot that fits the slot's first change exactly: no gap, no overlap.
+/// What to do with the snapshot of the database that meets the slot's first change without gap or overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SlotSnapshot {
-    /// None is kept.
+    /// Drop it.
     #[default]
     Nothing,
-    /// It can be taken by others (`SET TRANSACTION SNAPSHOT`) until this connection does something else.
+    /// Export it to other sessions (`SET TRANSACTION SNAPSHOT`), until the next command on this connection.
     Export,
-    /// The transaction that is open on this connection uses it. It must be READ ONLY and REPEATABLE READ,
-    /// and have read nothing yet.
+    /// Use it in the transaction that is open on this connection. The transaction must be READ ONLY and REPEATABLE READ, and
+    /// must not have read anything yet.
     Use,
 }
 
-/// A slot that was made.
+/// A slot that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CreatedSlot {
     /// Its name.
     pub name: String,
-    /// The slot gives what commits after this place.
+    /// The slot streams what commits after this place.
     pub consistent_point: Lsn,
     /// The name of the snapshot, with [`SlotSnapshot::Export`].
     pub snapshot: Option<String>,
 }
 
 impl NewSlot {
-    /// A permanent slot of this name.
+    /// Describes a permanent slot of this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -67,25 +67,25 @@ impl NewSlot {
         }
     }
 
-    /// Whether the slot goes with the connection.
+    /// Whether the server drops the slot when the connection ends.
     pub fn temporary(mut self, is_temporary: bool) -> Self {
         self.is_temporary = is_temporary;
         self
     }
 
-    /// Whether standbys are to hold the slot too, so that it survives a fail-over; PostgreSQL 17 and later.
+    /// Whether the server synchronizes the slot to standbys, so that it survives a fail-over. PostgreSQL 17 and later.
     pub fn failover(mut self, has_failover: bool) -> Self {
         self.has_failover = has_failover;
         self
     }
 
-    /// What becomes of its snapshot.
+    /// Sets what to do with the slot's snapshot.
     pub fn snapshot(mut self, snapshot: SlotSnapshot) -> Self {
         self.snapshot = snapshot;
         self
     }
 
-    /// How long to wait for the transactions that are open now, all of which must end first; 60 s unless set.
+    /// Limits how long to wait for the transactions that are open now, all of which must end first: 60 s, unless set.
     pub fn wait_limit(mut self, limit: Duration) -> Self {
         self.wait_limit = limit;
         self
@@ -96,7 +96,8 @@ impl NewSlot {
         let temporary = if self.is_temporary { " TEMPORARY" } else { "" };
         if self.has_failover && server_major < FAILOVER_SINCE {
             return Err(ReplicationError::unusable(format!(
-                "slots that survive a fail-over came with PostgreSQL {FAILOVER_SINCE}; this is {server_major}"
+                "PostgreSQL {server_major} can't synchronize slots for a fail-over; use PostgreSQL {FAILOVER_SINCE} or later, \
+                 or a slot without failover"
             )));
         }
         let options = if server_major >= PARENTHESES_SINCE {

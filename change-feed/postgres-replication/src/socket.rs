@@ -1,4 +1,4 @@
-//! The way to the server: TCP, a Unix socket, TLS over TCP.
+//! The connection to the server: TCP, a Unix socket, or TLS over TCP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,9 +18,9 @@ use crate::tcp;
 #[cfg(feature = "tls")]
 use crate::tls::{self, TlsStream};
 
-/// The way to the server.
+/// The connection to the server.
 pub(super) enum Socket {
-    /// Over the network, unprotected.
+    /// Over the network, unencrypted.
     Tcp(TcpStream),
     /// On this machine.
     #[cfg(unix)]
@@ -31,24 +31,24 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Connects, with TLS first if asked for and `sslmode` doesn't do without.
+    /// Connects, and asks for TLS if `with_tls`.
     pub(super) async fn connect(options: &ConnectOptions, with_tls: bool) -> Result<Self, ReplicationError> {
         match &options.host {
             #[cfg(unix)]
             Host::Socket(folder) => {
                 let file = Host::socket_file(folder, options.port);
                 let connected = UnixStream::connect(&file).await;
-                let what = || format!("connecting to {} failed", file.display());
+                let what = || format!("could not connect to {}", file.display());
                 connected.map(Self::Unix).map_err(|error| ReplicationError::lost(what(), error))
             }
             #[cfg(not(unix))]
-            Host::Socket(_) => Err(ReplicationError::unusable("there are no Unix sockets on this system")),
+            Host::Socket(_) => Err(ReplicationError::unusable("this system has no Unix sockets; name a host")),
             Host::Network(name, address) => {
                 let stream = match address {
                     Some(address) => tcp::connect([SocketAddr::new(*address, options.port)], name).await?,
                     None => {
                         let found = tokio::net::lookup_host((name.as_str(), options.port)).await;
-                        let what = || format!("looking up the host {name} failed");
+                        let what = || format!("could not look up the host {name}");
                         tcp::connect(found.map_err(|error| ReplicationError::lost(what(), error))?, name).await?
                     }
                 };
@@ -60,7 +60,7 @@ impl Socket {
         }
     }
 
-    /// Whether nobody but the server reads what is sent.
+    /// Whether only the server can read what is sent.
     pub(super) fn is_private(&self) -> bool {
         !matches!(self, Self::Tcp(_))
     }
@@ -74,22 +74,28 @@ impl Socket {
         }
     }
 
-    /// Asks for TLS as *SSL Session Encryption* in *Message Flow* says. The answer is read as one byte and no more: what
-    /// somebody may have put after it in the clear never passes for the server's.
+    /// Asks for TLS (*SSL Session Encryption* in *Message Flow*). Reads exactly one byte as the answer, so that unencrypted bytes
+    /// which an attacker has put after it are never taken for the server's.
     async fn encrypt(mut stream: TcpStream, host: &str, options: &ConnectOptions) -> Result<Self, ReplicationError> {
         if !cfg!(feature = "tls") {
-            return Err(ReplicationError::tls("this program is built without the feature `tls`"));
+            return Err(ReplicationError::tls("this program is built without TLS; build it with the feature `tls`"));
         }
-        let asking = |error| ReplicationError::lost("asking the server for TLS failed", error);
+        let asking = |error| ReplicationError::lost("could not ask the server for TLS", error);
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);
         stream.write_all(&request).await.map_err(asking)?;
         match stream.read_u8().await.map_err(asking)? {
             b'S' => Self::handshake(stream, host, options).await,
-            b'N' if options.tls.mode.is_demanded() => Err(ReplicationError::tls("the server doesn't offer it")),
+            b'N' if options.tls.mode.is_demanded() => {
+                Err(ReplicationError::tls("sslmode demands it, and the server does not offer it"))
+            }
             b'N' => Ok(Self::Tcp(stream)),
-            b'E' => Err(ReplicationError::Transient { what: "the server is too busy to answer".into(), source: None }),
-            _ => Err(ReplicationError::protocol("no answer to the request for TLS; is this PostgreSQL?")),
+            b'E' => {
+                Err(ReplicationError::Transient { what: "the server could not start a session".into(), source: None })
+            }
+            _ => Err(ReplicationError::protocol(
+                "it answered the request for TLS with an unknown byte; is this PostgreSQL?",
+            )),
         }
     }
 
@@ -100,19 +106,19 @@ impl Socket {
 
     #[cfg(not(feature = "tls"))]
     async fn handshake(_: TcpStream, _: &str, _: &ConnectOptions) -> Result<Self, ReplicationError> {
-        Err(ReplicationError::tls("this program is built without the feature `tls`"))
+        Err(ReplicationError::tls("this program is built without TLS; build it with the feature `tls`"))
     }
 }
 
-/// Calls the same method of whichever way it is.
+/// Calls the same method on each kind of socket.
 macro_rules! each {
-    ($socket:expr, $way:ident => $call:expr) => {
+    ($socket:expr, $stream:ident => $call:expr) => {
         match $socket {
-            Socket::Tcp($way) => $call,
+            Socket::Tcp($stream) => $call,
             #[cfg(unix)]
-            Socket::Unix($way) => $call,
+            Socket::Unix($stream) => $call,
             #[cfg(feature = "tls")]
-            Socket::Tls($way) => $call,
+            Socket::Tls($stream) => $call,
         }
     };
 }
@@ -120,20 +126,20 @@ macro_rules! each {
 impl AsyncRead for Socket {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), way => Pin::new(way).poll_read(cx, buffer))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), way => Pin::new(way).poll_write(cx, bytes))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), way => Pin::new(way).poll_flush(cx))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), way => Pin::new(way).poll_shutdown(cx))
+        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

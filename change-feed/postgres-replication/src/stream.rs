@@ -18,16 +18,17 @@ use crate::lsn::Lsn;
 use crate::quoting::{literal, publication_names, slot_name};
 use crate::reader::{self, Chunks, ReaderLimits};
 use crate::server_error::ServerError;
-use crate::session::{SessionParts, within};
+use crate::session::SessionParts;
 use crate::transport::Transport;
+use crate::wire::within;
 
-/// The server ends a stream between two transactions. One that takes longer to send than this is given up.
+/// The server ends a stream between two transactions. A transaction that takes it longer than this to send is cancelled.
 const PATIENCE: Duration = Duration::from_secs(1);
 const QUERY_CANCELED: &str = "57014";
 
-/// What pgoutput is told at the start.
+/// The options of a stream, for pgoutput.
 ///
-/// The protocol is version 1: a transaction comes when it has committed, whole, with its values as text.
+/// The protocol version is 1: the server sends each transaction whole, after its commit, with values as text.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct StartOptions {
@@ -36,7 +37,7 @@ pub struct StartOptions {
 }
 
 impl StartOptions {
-    /// What these publications publish, and no logical messages.
+    /// Streams what these publications publish, without logical messages.
     pub fn new<I>(publications: I) -> Self
     where
         I: IntoIterator,
@@ -45,8 +46,8 @@ impl StartOptions {
         Self { publications: publications.into_iter().map(Into::into).collect(), has_messages: false }
     }
 
-    /// Whether what `pg_logical_emit_message` wrote comes too. Of a message that is not transactional, the writer's
-    /// transaction may have rolled back.
+    /// Whether to stream the messages of `pg_logical_emit_message` too. The transaction that wrote a message may have rolled
+    /// back if the message is not transactional.
     pub fn messages(mut self, are_wanted: bool) -> Self {
         self.has_messages = are_wanted;
         self
@@ -74,20 +75,20 @@ impl StartOptions {
 ///
 /// A thread of its own reads the connection.
 ///
-/// - **Bounds**: 768 KiB are read ahead of the caller, or one frame if that is larger. Nothing more is read while nobody takes
-///   frames; the server waits.
-/// - **Feedback** goes out regularly, at once when the server asks for it, also while nobody takes frames and while the
-///   runtime is blocked.
-/// - **Silence**: while there is room to read, a server that says nothing for half of
-///   [`idle_limit`](super::ConnectOptions::idle_limit) is asked for a sign of life, and one that gives none is an error.
-/// - **Pauses**: a stream that gives more than 4 MB/s is read every half of a millisecond, or every tenth over a Unix socket,
-///   so that one wake-up serves many messages. What comes more slowly is read at once.
+/// - **Bounds**: the thread reads at most 768 KiB ahead of the caller, or one frame if that is larger. Then it waits until the
+///   caller takes frames, and the server waits too.
+/// - **Feedback** goes out regularly, and at once when the server asks for it, also while the caller takes no frames and while
+///   the runtime is blocked.
+/// - **Silence**: a server that sends nothing for half of [`idle_limit`](super::ConnectOptions::idle_limit) is asked to answer.
+///   Without an answer, [`next`](Self::next) fails. Time in which the thread waits for the caller does not count.
+/// - **Pauses**: a stream above 4 MB/s is read every 0.5 ms, or every 0.1 ms over a Unix socket, so that one wake-up serves
+///   many messages. A slower stream is read at once.
 /// - **Cancellation**: dropping the future of [`next`](Self::next) loses nothing.
-/// - Dropping the stream ends the thread and the connection; the server gives the slot free when it notices.
+/// - Dropping the stream ends the thread and the connection; the server frees the slot when it notices.
 ///   [`close`](Self::close) waits for that.
 pub struct ReplicationStream {
     chunks: Chunks,
-    /// Frames that are here.
+    /// Frames that were read and not taken yet.
     chunk: Bytes,
     confirmer: Confirmer,
     canceller: Canceller,
@@ -102,13 +103,13 @@ impl ReplicationStream {
             feedback_interval: parts.options.effective_feedback_interval(),
             write: parts.options.limits.wal_sender_timeout,
         };
-        let (socket, come) = parts.wire.incoming.into_parts();
+        let (socket, received) = parts.wire.incoming.into_parts();
         let transport = Transport::from_runtime(socket)
-            .map_err(|error| ReplicationError::lost("the runtime doesn't give the connection away", error))?;
+            .map_err(|error| ReplicationError::lost("could not take the connection from the runtime", error))?;
         let feedback = Feedback::new(start);
         Ok(Self {
             confirmer: feedback.confirmer(),
-            chunks: reader::spawn(transport, &come, feedback, limits)?,
+            chunks: reader::spawn(transport, &received, feedback, limits)?,
             chunk: Bytes::new(),
             canceller: parts.canceller,
             answer_limit: parts.options.limits.answer,
@@ -120,22 +121,22 @@ impl ReplicationStream {
     ///
     /// # Errors
     ///
-    /// What the server said, or [`Transient`](ReplicationError::Transient) when the connection broke or fell silent. The
-    /// stream has ended then, and every further call fails.
+    /// The server's error, or [`Transient`](ReplicationError::Transient) when the connection broke or the server sent nothing
+    /// for too long. The stream has ended then, and every further call fails.
     pub async fn next(&mut self) -> Result<Frame, ReplicationError> {
         loop {
             if let Some(frame) = self.next_buffered()? {
                 return Ok(frame);
             }
             if self.has_ended {
-                return Err(over());
+                return Err(stream_ended());
             }
             let chunk = self.chunks.next().await;
             self.begin_chunk(chunk)?;
         }
     }
 
-    /// The next frame if it is here already: no waiting.
+    /// Takes the next frame if it has arrived already, without waiting.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl ReplicationStream {
             match split_message(&mut self.chunk) {
                 Some((COPY_DATA_TAG, body)) => return self.frame(body).map(Some),
                 Some((NOTICE_RESPONSE_TAG | PARAMETER_STATUS_TAG, _)) => {}
-                Some((tag, body)) => return Err(self.ended(tag, body)),
+                Some((tag, body)) => return Err(self.end(tag, body)),
                 None => match self.chunks.next_queued() {
                     Some(chunk) => self.begin_chunk(Some(chunk))?,
                     None => return Ok(None),
@@ -155,21 +156,20 @@ impl ReplicationStream {
         }
     }
 
-    /// The handle by which what is durable is confirmed.
+    /// Returns the handle that confirms what is durable.
     pub fn confirmer(&self) -> Confirmer {
         self.confirmer.clone()
     }
 
-    /// Ends the stream and the connection. When this returns without an error, the server has heard the last
+    /// Ends the stream and the connection. When this returns without an error, the server has received the last
     /// confirmation and the slot is free.
     ///
-    /// Frames that were not taken are dropped. A transaction that the server is in the middle of sending is given up
-    /// after a second. A stream that has ended with an error has nothing left to end: its slot is free when the server
-    /// has noticed.
+    /// Frames that were not taken are dropped. If the server is still sending a transaction after a second, it is cancelled.
+    /// After a stream that ended with an error this does nothing: the server frees the slot when it notices.
     ///
     /// # Errors
     ///
-    /// [`Transient`](ReplicationError::Transient) if the connection is lost: the slot is free when the server notices.
+    /// [`Transient`](ReplicationError::Transient) if the connection is lost: the server frees the slot when it notices.
     pub async fn close(self) -> Result<(), ReplicationError> {
         let Self { mut chunks, canceller, answer_limit, has_ended, .. } = self;
         if has_ended {
@@ -195,31 +195,31 @@ impl ReplicationStream {
     }
 
     fn begin_chunk(&mut self, chunk: Option<Result<Bytes, ReplicationError>>) -> Result<(), ReplicationError> {
-        let chunk = chunk.unwrap_or_else(|| Err(over()));
+        let chunk = chunk.unwrap_or_else(|| Err(stream_ended()));
         self.chunk = chunk.inspect_err(|_| self.has_ended = true)?;
         Ok(())
     }
 
-    /// Why there are no more frames.
+    /// Ends the stream with the error that this message means.
     #[cold]
-    fn ended(&mut self, tag: u8, body: Bytes) -> ReplicationError {
+    fn end(&mut self, tag: u8, body: Bytes) -> ReplicationError {
         self.has_ended = true;
         match tag {
             ERROR_RESPONSE_TAG => error_in(body),
-            // An orderly shutdown of the server ends so.
+            // The server shuts down in order.
             COPY_DONE_TAG | COMMAND_COMPLETE_TAG => {
                 ReplicationError::Transient { what: "the server ended the stream".into(), source: None }
             }
-            _ => ReplicationError::protocol("a message that has no place in a stream"),
+            _ => ReplicationError::protocol("it sent a message that does not belong to a stream"),
         }
     }
 }
 
-fn over() -> ReplicationError {
+fn stream_ended() -> ReplicationError {
     ReplicationError::Transient { what: "the stream has ended".into(), source: None }
 }
 
-/// Reads on until the server is ready for another command and the thread has said goodbye.
+/// Reads until the server has ended the stream and the thread has ended the session.
 async fn drain(chunks: &mut Chunks) -> Result<(), ReplicationError> {
     while let Some(chunk) = chunks.next().await {
         let mut chunk = chunk?;
@@ -236,14 +236,14 @@ async fn drain(chunks: &mut Chunks) -> Result<(), ReplicationError> {
 }
 
 fn error_in(body: Bytes) -> ReplicationError {
-    // The fields are read by the crate that knows the protocol, from the message as it came.
+    // Message::parse needs the whole message, with its tag and length.
     let mut message = BytesMut::with_capacity(body.len() + 5);
     message.extend_from_slice(&[ERROR_RESPONSE_TAG]);
     message.extend_from_slice(&u32::try_from(body.len() + 4).unwrap_or_default().to_be_bytes());
     message.extend_from_slice(&body);
     match Message::parse(&mut message) {
         Ok(Some(Message::ErrorResponse(body))) => ServerError::read(body.fields()).into(),
-        _ => ReplicationError::protocol("a malformed error"),
+        _ => ReplicationError::protocol("it sent a malformed error"),
     }
 }
 

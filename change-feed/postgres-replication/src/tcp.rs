@@ -9,25 +9,24 @@ use tokio::net::TcpStream;
 
 use crate::error::ReplicationError;
 
-// A peer that vanished without a word is found out after 10 s + 3 x 5 s, also while a statement runs and the server
-// rightly says nothing.
+// A server that vanished is noticed after 10 s + 3 x 5 s, also while a statement runs and the server rightly sends nothing.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// Connects to the first of the addresses that answers.
+/// Connects to the first address that answers.
 pub(super) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
     host: &str,
 ) -> Result<TcpStream, ReplicationError> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
         match TcpStream::connect(address).await.and_then(prepare) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
-    Err(ReplicationError::lost(format!("connecting to {host} failed"), last))
+    Err(ReplicationError::lost(format!("could not connect to {host}"), last))
 }
 
 fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
@@ -39,7 +38,7 @@ fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
     let socket = SockRef::from(&stream);
     socket.set_tcp_keepalive(&keepalive)?;
-    // Keepalive probes rest while something sent waits to be acknowledged.
+    // No keepalive probe is sent while sent data waits to be acknowledged, so that wait has the same limit.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
     Ok(stream)

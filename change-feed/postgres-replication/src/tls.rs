@@ -1,4 +1,4 @@
-//! TLS by rustls with ring, as sqlx's feature `tls-rustls-ring` has it.
+//! TLS by rustls with ring, like sqlx's feature `tls-rustls-ring`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,21 +23,22 @@ pub(super) type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
 /// `sslrootcert=system`: the authorities that browsers trust.
 const WELL_KNOWN_AUTHORITIES: &str = "system";
 
-/// Encrypts, and verifies the server as far as `sslmode` demands.
+/// Encrypts the connection, and verifies the server as far as `sslmode` demands.
 pub(super) async fn handshake(
     stream: TcpStream,
     host: &str,
     options: &TlsOptions,
 ) -> Result<TlsStream, ReplicationError> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|error| failed("the host's name is none that a certificate can have", error))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        failed("a certificate can't be for this host name; correct the host, or use a weaker sslmode", error)
+    })?;
     let configuration = configuration(options)?;
     let connected = TlsConnector::from(Arc::new(configuration)).connect(name, stream).await;
     connected.map_err(|error| {
-        // What rustls refused comes wrapped; all else is the connection's.
+        // Errors of rustls are wrapped in an I/O error; all others are the connection's.
         match error.get_ref().is_some_and(|inner| inner.is::<RustlsError>()) {
-            true => failed("the server is not trusted, or does not trust us", error),
-            false => ReplicationError::lost("the server ended the TLS handshake", error),
+            true => failed("the server's certificate was refused, or the server refused ours", error),
+            false => ReplicationError::lost("the connection broke in the TLS handshake", error),
         }
     })
 }
@@ -52,15 +53,15 @@ fn configuration(options: &TlsOptions) -> Result<ClientConfig, ReplicationError>
     let configured = match (&options.client_certificate, &options.client_key) {
         (Some(certificate), Some(key)) => {
             let certificates = certificates(certificate, "sslcert")?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed("sslkey can't be read", error))?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed("sslkey could not be read", error))?;
             builder.with_client_auth_cert(certificates, key)
         }
         _ => Ok(builder.with_no_client_auth()),
     };
-    configured.map_err(|error| failed("sslcert and sslkey don't fit", error))
+    configured.map_err(|error| failed("sslcert and sslkey do not belong together", error))
 }
 
-/// How far the server is verified. As in libpq, `require` verifies if it is told whom to trust.
+/// Chooses how to verify the server. As in libpq, `require` verifies it only if `sslrootcert` is given.
 fn verifier(
     options: &TlsOptions,
     provider: Arc<CryptoProvider>,
@@ -76,7 +77,7 @@ fn verifier(
     let roots = Arc::new(trusted(options.root_certificates.as_deref())?);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
-        .map_err(|error| failed("sslrootcert holds nothing to trust", error))?;
+        .map_err(|error| failed("sslrootcert contains no usable authority", error))?;
     match options.mode {
         SslMode::VerifyFull => Ok(verifier),
         _ => Ok(Arc::new(AnyName { verifier })),
@@ -88,7 +89,9 @@ fn trusted(file: Option<&Path>) -> Result<RootCertStore, ReplicationError> {
     match file.filter(|file| *file != Path::new(WELL_KNOWN_AUTHORITIES)) {
         Some(file) => {
             for certificate in certificates(file, "sslrootcert")? {
-                roots.add(certificate).map_err(|error| failed("sslrootcert holds no authority", error))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| failed("sslrootcert contains a certificate that is not an authority's", error))?;
             }
         }
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -98,9 +101,9 @@ fn trusted(file: Option<&Path>) -> Result<RootCertStore, ReplicationError> {
 
 fn certificates(file: &Path, parameter: &str) -> Result<Vec<CertificateDer<'static>>, ReplicationError> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let certificates: Vec<_> = read.map_err(|error| failed(format!("{parameter} can't be read"), error))?;
+    let certificates: Vec<_> = read.map_err(|error| failed(format!("{parameter} could not be read"), error))?;
     match certificates.is_empty() {
-        true => Err(ReplicationError::tls(format!("{parameter} holds no certificate"))),
+        true => Err(ReplicationError::tls(format!("{parameter} contains no certificate; name a file in PEM format"))),
         false => Ok(certificates),
     }
 }
@@ -109,7 +112,7 @@ fn failed(what: impl Into<String>, error: impl std::error::Error + Send + Sync +
     ReplicationError::Tls { what: what.into().into(), source: Some(Box::new(error)) }
 }
 
-/// Takes any certificate whose key the server has: encryption alone.
+/// Accepts any certificate whose key the server has: encryption without verification.
 #[derive(Debug)]
 struct Unverified {
     provider: Arc<CryptoProvider>,
@@ -152,7 +155,7 @@ impl ServerCertVerifier for Unverified {
     }
 }
 
-/// Takes a certificate that an authority has signed, for whichever host: `verify-ca`.
+/// Accepts a certificate that an authority has signed, for any host: `verify-ca`.
 #[derive(Debug)]
 struct AnyName {
     verifier: Arc<WebPkiServerVerifier>,
@@ -167,12 +170,12 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, RustlsError> {
-        // The name is judged last, after everything else was found right.
+        // The name is checked last, so an error about it means that everything else is right.
         match self.verifier.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(RustlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
-            judged => judged,
+            verified => verified,
         }
     }
 
@@ -238,7 +241,7 @@ fn signature_hash(certificate: &[u8]) -> Option<&'static digest::Algorithm> {
     }
 }
 
-/// The content of the first element of `der`, which is to have this tag, and what follows the element.
+/// Returns the content of the first element of `der`, which must have this tag, and the bytes after the element.
 fn der_element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = der.split_first()?;
     let (&short, rest) = rest.split_first()?;

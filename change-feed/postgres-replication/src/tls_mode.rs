@@ -1,23 +1,23 @@
-//! How much the connection is to be protected.
+//! How the connection is protected: `sslmode` and `channel_binding`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How much of TLS is demanded, as libpq's `sslmode`. Without effect on a Unix socket.
+/// Whether TLS is demanded and the server verified, like libpq's `sslmode`. Without effect on a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SslMode {
-    /// None.
+    /// No TLS.
     Disable,
-    /// None, unless the server insists.
+    /// TLS only if the server refuses a connection without it.
     Allow,
-    /// If the server offers it; the server isn't verified.
+    /// TLS if the server offers it; the server is not verified.
     #[default]
     Prefer,
     /// TLS; the server is verified, as with `verify-ca`, only where `sslrootcert` is given.
     Require,
     /// TLS, with a server certificate that a trusted authority has signed.
     VerifyCa,
-    /// The same, and the certificate is for the host that was named.
+    /// TLS, with a server certificate that a trusted authority has signed for the host of the URL.
     VerifyFull,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for SslMode {
     }
 }
 
-/// Whether the password exchange is bound to the TLS connection (SCRAM-SHA-256-PLUS), as libpq's `channel_binding`.
+/// Whether the password exchange is bound to the TLS connection (SCRAM-SHA-256-PLUS), like libpq's `channel_binding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChannelBinding {
     /// Never.
@@ -51,7 +51,7 @@ pub enum ChannelBinding {
     /// Where the server offers it and its certificate allows it.
     #[default]
     Prefer,
-    /// Always: nobody else is let between, even with a certificate that isn't verified.
+    /// Always. This detects an attacker in between even where the certificate is not verified.
     Require,
 }
 
@@ -68,7 +68,7 @@ impl FromStr for ChannelBinding {
     }
 }
 
-/// What TLS is to use.
+/// The options of TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct TlsOptions {
     pub(super) mode: SslMode,

@@ -1,4 +1,4 @@
-//! The way to the server once it streams: reads and writes that don't wait.
+//! The connection to the server during a stream: reads and writes that don't wait.
 
 #[cfg(feature = "tls")]
 use std::io::BufReader;
@@ -14,16 +14,16 @@ use tokio_rustls::rustls::ClientConnection;
 
 use crate::socket::Socket;
 
-/// What came and is still encrypted is read in pieces of this size.
+/// The size of the buffer for encrypted bytes.
 #[cfg(feature = "tls")]
 const ENCRYPTED_BYTES: usize = 64 << 10;
-/// How long a busy stream gathers. Much can wait in a connection over the network.
+/// The pause between reads of a busy stream. The buffers of a network connection hold much.
 const NETWORK_PAUSE: Duration = Duration::from_micros(500);
-/// A Unix socket holds some two hundred small messages: a longer pause would be the server's as well.
+/// A Unix socket holds some two hundred small messages: a longer pause would make the server wait too.
 #[cfg(unix)]
 const UNIX_PAUSE: Duration = Duration::from_micros(100);
 
-/// The same ways as [`Socket`] has. Where a read or a write would have to wait, it fails with `WouldBlock`.
+/// A [`Socket`] outside of the runtime. A read or a write that would have to wait fails with `WouldBlock`.
 pub(super) enum Transport {
     Tcp(TcpStream),
     #[cfg(unix)]
@@ -40,7 +40,7 @@ pub(super) struct Tls {
 }
 
 impl Transport {
-    /// Takes the connection from the runtime, which hears nothing of it from now on.
+    /// Takes the connection from the runtime.
     pub(super) fn from_runtime(socket: Socket) -> io::Result<Self> {
         Ok(match socket {
             Socket::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream.into_std()?)),
@@ -55,7 +55,7 @@ impl Transport {
         })
     }
 
-    /// How long a busy stream gathers before it is read.
+    /// Returns the pause between reads of a busy stream.
     pub(super) fn pause(&self) -> Duration {
         match self {
             #[cfg(unix)]
@@ -99,7 +99,7 @@ impl Write for Transport {
         }
     }
 
-    /// Sends what was written and encrypted, and what TLS has to say for itself.
+    /// Sends what was written, and the messages of TLS itself.
     fn flush(&mut self) -> io::Result<()> {
         match self {
             #[cfg(feature = "tls")]
@@ -118,7 +118,7 @@ impl Write for Transport {
 impl Tls {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            // The end of the connection comes from here too, as the session sees it.
+            // This also returns the end of the connection.
             match self.session.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,

@@ -1,19 +1,17 @@
-//! A connection URL, as libpq and sqlx take it.
+//! Reads connection URLs, as libpq and sqlx do.
 
-use std::time::Duration;
-
-use crate::environment::Settings;
 use crate::error::ReplicationError;
 use crate::password::Password;
+use crate::settings::{Settings, connect_limit};
 
-/// Puts what the URL says in the place of what the environment said.
+/// Overrides the settings with those of the URL.
 ///
-/// No message repeats what it found: a malformed URL may show a password anywhere.
+/// No error repeats a part of the URL, because a malformed URL may show the password anywhere.
 pub(super) fn apply(url: &str, settings: &mut Settings) -> Result<(), ReplicationError> {
     let rest = url
         .strip_prefix("postgres://")
         .or_else(|| url.strip_prefix("postgresql://"))
-        .ok_or_else(|| malformed("it does not begin with postgres:// or postgresql://"))?;
+        .ok_or_else(|| malformed("it must begin with postgres:// or postgresql://"))?;
     let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -32,7 +30,7 @@ pub(super) fn apply(url: &str, settings: &mut Settings) -> Result<(), Replicatio
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // In a query, a plus is a space: sqlx, which is given the same URL, reads it so.
+        // In a query, a plus is a space: sqlx reads the same URL in this way.
         let key = decoded(&key.replace('+', " "), "a parameter")?;
         let value = decoded(&value.replace('+', " "), "a parameter")?;
         apply_parameter(&key, value, settings)?;
@@ -56,7 +54,7 @@ fn apply_credentials(credentials: &str, settings: &mut Settings) -> Result<(), R
 
 fn apply_host_and_port(text: &str, settings: &mut Settings) -> Result<(), ReplicationError> {
     if text.contains(',') {
-        return Err(malformed("it names several hosts; a replication slot is on one of them"));
+        return Err(malformed("it names several hosts, and a slot is on one of them"));
     }
     let (host, port) = match text.strip_prefix('[').and_then(|bracketed| bracketed.split_once(']')) {
         Some((address, after)) => (address, after.strip_prefix(':')),
@@ -79,7 +77,7 @@ fn apply_parameter(key: &str, value: String, settings: &mut Settings) -> Result<
             settings.host = Some(value);
             settings.address = None;
         }
-        "hostaddr" => settings.address = Some(value.parse().map_err(|_| malformed("hostaddr is no IP address"))?),
+        "hostaddr" => settings.address = Some(value.parse().map_err(|_| malformed("hostaddr must be an IP address"))?),
         "port" => settings.port = Some(number(&value, "the port")?),
         "dbname" => settings.database = Some(value),
         "user" => settings.user = Some(value),
@@ -88,7 +86,7 @@ fn apply_parameter(key: &str, value: String, settings: &mut Settings) -> Result<
         "application_name" => settings.application_name = Some(value),
         "sslmode" | "ssl-mode" => {
             settings.ssl_mode = Some(value.parse().map_err(|()| {
-                malformed("sslmode is none of disable, allow, prefer, require, verify-ca, verify-full")
+                malformed("sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full")
             })?);
         }
         "sslrootcert" | "ssl-root-cert" | "ssl-ca" => settings.root_certificates = Some(value.into()),
@@ -96,35 +94,29 @@ fn apply_parameter(key: &str, value: String, settings: &mut Settings) -> Result<
         "sslkey" | "ssl-key" => settings.client_key = Some(value.into()),
         "channel_binding" => {
             settings.channel_binding =
-                Some(value.parse().map_err(|()| malformed("channel_binding is none of disable, prefer, require"))?);
+                Some(value.parse().map_err(|()| malformed("channel_binding must be one of disable, prefer, require"))?);
         }
-        "connect_timeout" => settings.connect_limit = connect_limit(&value)?,
+        "connect_timeout" => settings.connect_limit = connect_limit(number(&value, "connect_timeout")?),
         "options" => settings.add_options(&value),
         _ => match key.strip_prefix("options[").and_then(|key| key.strip_suffix(']')) {
             Some(name) => settings.add_options(&format!("-c {name}={}", escaped(&value))),
             // Not the value: it may be a secret.
-            None => tracing::debug!(key, "a parameter of the connection URL is not known here, and ignored"),
+            None => tracing::debug!(key, "an unknown parameter of the connection URL is ignored"),
         },
     }
     Ok(())
 }
 
-/// Seconds; 0 and below mean no limit to libpq, for which ours stays.
-pub(super) fn connect_limit(text: &str) -> Result<Option<Duration>, ReplicationError> {
-    let seconds: i32 = number(text, "connect_timeout")?;
-    Ok(u64::try_from(seconds).ok().filter(|&seconds| seconds > 0).map(Duration::from_secs))
-}
-
-/// In `options`, a backslash takes a space's meaning away.
+/// Escapes spaces and backslashes for `options`.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace(' ', "\\ ")
 }
 
-pub(super) fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, ReplicationError> {
-    text.parse().map_err(|_| malformed(&format!("{what} is not a number that it can be")))
+fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, ReplicationError> {
+    text.parse().map_err(|_| malformed(&format!("{what} is not a number, or is out of range")))
 }
 
-/// Percent-decoding. What only looks like an escape stays as it is, as sqlx has it.
+/// Decodes percent-encoding. What only looks like an escape stays as it is, as with sqlx.
 fn decoded(text: &str, what: &str) -> Result<String, ReplicationError> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -155,6 +147,7 @@ fn malformed(why: &str) -> ReplicationError {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
     use crate::tls_mode::SslMode;

@@ -38,31 +38,28 @@ fn every_other_first_byte_is_unknown() {
 #[test]
 fn a_refusal_says_which_message_and_where_and_what_was_expected() {
     let refusals: [(&[u8], &str); 16] = [
-        (b"", "a message of pgoutput was expected, and there is none"),
-        (b"x", "pgoutput's protocol has no message that begins with the byte 0x78"),
-        (b"I\0\0", "Insert ends too early: byte 1 should begin the OID of the relation (Int32)"),
-        (b"I\0\0\0\x01K", "Insert has something else at byte 5 than the tag of the new row (N)"),
-        (b"I\0\0\0\x01N\0\x01x", "Insert has something else at byte 8 than the kind of a column (n, u, t or b)"),
-        (
-            b"I\0\0\0\x01N\0\x01t\0\0\0\x02x",
-            "Insert ends too early: byte 13 should begin a value of the length that is said before it",
-        ),
+        (b"", "the message of pgoutput is empty"),
+        (b"x", "pgoutput has no message with the first byte 0x78; check that the slot's plug-in is pgoutput"),
+        (b"I\0\0", "Insert ends too early: expected the OID of the relation (Int32) at byte 1"),
+        (b"I\0\0\0\x01K", "Insert is malformed: expected the tag of the new row (N) at byte 5"),
+        (b"I\0\0\0\x01N\0\x01x", "Insert is malformed: expected the kind of a column (n, u, t or b) at byte 8"),
+        (b"I\0\0\0\x01N\0\x01t\0\0\0\x02x", "Insert ends too early: expected a value of the stated length at byte 13"),
         (
             b"I\0\0\0\x01N\0\x01t\xff\xff\xff\xff",
-            "Insert has something else at byte 9 than the length of a value (Int32, not negative)",
+            "Insert is malformed: expected the length of a value (Int32, not negative) at byte 9",
         ),
-        (b"I\0\0\0\x01N\0\x01nn", "Insert ends before byte 9, and there are 1 bytes more"),
-        (b"U\0\0\0\x01K\0\0K", "Update has something else at byte 8 than the tag of the new row (N)"),
-        (b"D\0\0\0\x01N", "Delete has something else at byte 5 than the tag of the old row (K or O)"),
-        (b"C\x01", "Commit has something else at byte 1 than flags (Int8), of which none is defined"),
+        (b"I\0\0\0\x01N\0\x01nn", "Insert is malformed: it should end before byte 9; unexpected bytes: 1"),
+        (b"U\0\0\0\x01K\0\0K", "Update is malformed: expected the tag of the new row (N) at byte 8"),
+        (b"D\0\0\0\x01N", "Delete is malformed: expected the tag of the old row (K or O) at byte 5"),
+        (b"C\x01", "Commit is malformed: expected flags (Int8, always 0) at byte 1"),
         (
             b"T\0\0\0\x01\x04",
-            "Truncate has something else at byte 5 than the options (Int8: 1 for CASCADE, 2 for RESTART IDENTITY)",
+            "Truncate is malformed: expected the options (Int8: 1 for CASCADE, 2 for RESTART IDENTITY) at byte 5",
         ),
-        (b"T\x7f\xff\xff\xff\0", "Truncate ends too early: byte 6 should begin the OIDs of the relations (Int32 each)"),
-        (b"M\x02", "Message has something else at byte 1 than flags (Int8: 0, or 1 for transactional)"),
-        (b"O\0\0\0\0\0\0\0\x01ab", "Origin ends too early: byte 9 should begin the name of the origin (String)"),
-        (b"O\0\0\0\0\0\0\0\x01a\xffb\0", "Origin has something else at byte 9 than the name of the origin (String)"),
+        (b"T\x7f\xff\xff\xff\0", "Truncate ends too early: expected the OIDs of the relations (Int32 each) at byte 6"),
+        (b"M\x02", "Message is malformed: expected flags (Int8: 0, or 1 for transactional) at byte 1"),
+        (b"O\0\0\0\0\0\0\0\x01ab", "Origin ends too early: expected the name of the origin (String) at byte 9"),
+        (b"O\0\0\0\0\0\0\0\x01a\xffb\0", "Origin is malformed: expected the name of the origin (String) at byte 9"),
     ];
     for (bytes, text) in refusals {
         assert_eq!(refusal(bytes), text);

@@ -1,9 +1,9 @@
-//! Reading a message from its front.
+//! Reads a message from its front.
 
 use super::error::DecodeError;
 use super::kind::MessageKind;
 
-/// What is left of a message. Every read says what it expects, for the error.
+/// The rest of a message. Every read names what it expects, for the error.
 pub(super) struct Cursor<'a> {
     message: MessageKind,
     size_bytes: usize,
@@ -11,8 +11,8 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Behind the first byte of a message, which said what it is. `size_bytes` includes that byte.
-    pub(super) fn behind_tag(message: MessageKind, rest: &'a [u8]) -> Self {
+    /// Starts after the first byte of a message, which names its kind. `size_bytes` includes that byte.
+    pub(super) fn after_tag(message: MessageKind, rest: &'a [u8]) -> Self {
         Self { message, size_bytes: rest.len() + 1, rest }
     }
 
@@ -52,7 +52,7 @@ impl<'a> Cursor<'a> {
         self.array(expected).map(u64::from_be_bytes)
     }
 
-    /// A number of things that follow, which the protocol writes as Int32 and which can't be negative.
+    /// Reads the number of items that follow: an Int32 that can't be negative.
     pub(super) fn count(&mut self, expected: &'static str) -> Result<usize, DecodeError> {
         let number = self.i32(expected)?;
         usize::try_from(number).map_err(|_| self.unexpected(4, expected))
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    /// A String of the protocol: text that a zero byte ends.
+    /// Reads a String of the protocol: text that a zero byte ends.
     pub(super) fn text(&mut self, expected: &'static str) -> Result<&'a str, DecodeError> {
         let end = self.rest.iter().position(|&byte| byte == 0).ok_or_else(|| self.truncated(expected))?;
         let bytes = self.bytes(end, expected)?;
@@ -75,7 +75,7 @@ impl<'a> Cursor<'a> {
         Ok(text)
     }
 
-    /// The message must end here.
+    /// Fails unless the message ends here.
     pub(super) fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() {
             return Ok(());
@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
         Err(DecodeError::Trailing { message: self.message, offset: self.offset(), bytes: self.rest.len() })
     }
 
-    /// What the last `size_bytes` bytes said is not what was expected.
+    /// Makes the error for the last `size_bytes` bytes, which are not what was expected.
     pub(super) fn unexpected(&self, size_bytes: usize, expected: &'static str) -> DecodeError {
         DecodeError::Unexpected { message: self.message, offset: self.offset() - size_bytes, expected }
     }

@@ -1,63 +1,65 @@
-//! Why bytes are not a message.
+//! The errors of the decoder.
 
 use super::kind::MessageKind;
 
-/// Why bytes are not a message of pgoutput's protocol version 1.
+/// An error of the decoder: the bytes are not a message of pgoutput's protocol version 1.
 ///
-/// None of them goes away when the same bytes are decoded again. `offset` counts the message's bytes from 0, its
-/// first byte included; no error repeats a byte of what was sent, but for the one that names an unknown message.
+/// The same bytes always give the same error. `offset` counts the bytes of the message from 0, its first byte included. Only
+/// [`Unknown`](Self::Unknown) repeats a byte of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// There is no byte at all.
-    #[error("a message of pgoutput was expected, and there is none")]
+    /// The message has no bytes.
+    #[error("the message of pgoutput is empty")]
     Empty,
 
-    /// A message that no version of the protocol knows: the plug-in is another one, or a later one.
-    #[error("pgoutput's protocol has no message that begins with the byte 0x{tag:02x}")]
+    /// No version of the protocol has this message. The slot's plug-in is not pgoutput, or a later one.
+    #[error("pgoutput has no message with the first byte 0x{tag:02x}; check that the slot's plug-in is pgoutput")]
     Unknown {
         /// The first byte.
         tag: u8,
     },
 
-    /// A message of in-progress streaming or of two-phase commit: the slot, or the connection, was set up by somebody
-    /// else. Ask for `proto_version` 1, and for a slot without `two_phase`.
-    #[error("{message} belongs to in-progress streaming or two-phase commit, which protocol version 1 leaves out")]
+    /// A message of in-progress streaming or of two-phase commit. Ask for `proto_version` 1, and use a slot without
+    /// `two_phase`.
+    #[error(
+        "{message} belongs to in-progress streaming or two-phase commit; use proto_version 1 and a slot without two_phase"
+    )]
     NotAskedFor {
         /// The message.
         message: MessageKind,
     },
 
     /// The message ends too early.
-    #[error("{message} ends too early: byte {offset} should begin {expected}")]
+    #[error("{message} ends too early: expected {expected} at byte {offset}")]
     Truncated {
         /// The message.
         message: MessageKind,
-        /// Where that which is not there in full should have begun.
+        /// Where the missing part should begin.
         offset: usize,
-        /// What should have stood there.
+        /// What was expected there.
         expected: &'static str,
     },
 
-    /// The message says something that pgoutput doesn't write.
-    #[error("{message} has something else at byte {offset} than {expected}")]
+    /// The message contains something that pgoutput does not write.
+    #[error("{message} is malformed: expected {expected} at byte {offset}")]
     Unexpected {
         /// The message.
         message: MessageKind,
-        /// Where it stands.
+        /// Where the unexpected bytes begin.
         offset: usize,
-        /// What should have stood there.
+        /// What was expected there.
         expected: &'static str,
     },
 
-    /// The message is whole, and there are bytes behind it.
-    #[error("{message} ends before byte {offset}, and there are {bytes} bytes more")]
+    /// The message is complete, and more bytes follow it.
+    #[error("{message} is malformed: it should end before byte {offset}; unexpected bytes: {bytes}")]
     Trailing {
         /// The message.
         message: MessageKind,
-        /// The first byte that doesn't belong to it.
+        /// The first byte after the message.
         offset: usize,
-        /// How many there are.
+        /// The number of bytes that follow.
         bytes: usize,
     },
 }

@@ -1,8 +1,8 @@
-//! What a message is, by its first byte.
+//! The kinds of messages, by their first byte.
 
 use std::fmt;
 
-/// The kinds of messages that pgoutput knows, of every protocol version.
+/// The kind of a message, in any version of pgoutput's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MessageKind {
@@ -47,7 +47,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// The kind with this first byte, if there is one.
+    /// Returns the kind with this first byte, if there is one.
     pub const fn of(tag: u8) -> Option<Self> {
         Some(match tag {
             b'B' => Self::Begin,
@@ -73,7 +73,7 @@ impl MessageKind {
         })
     }
 
-    /// The name in PostgreSQL's documentation.
+    /// Returns the name in PostgreSQL's documentation.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Begin => "Begin",

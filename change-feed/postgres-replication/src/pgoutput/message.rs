@@ -1,4 +1,4 @@
-//! A message.
+//! Decodes messages.
 
 use super::cursor::Cursor;
 use super::error::DecodeError;
@@ -34,10 +34,10 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The message that these bytes are: the payload of one `XLogData`, or one `data` of
+    /// Decodes a message: the payload of one `XLogData`, or one `data` of
     /// `pg_logical_slot_peek_binary_changes`.
     ///
-    /// Names must be UTF-8, so the connection's `client_encoding` must be; values are not looked into.
+    /// Names must be UTF-8, so the connection's `client_encoding` must be UTF-8 too. Values are not checked.
     ///
     /// ```
     /// use postgres_replication::pgoutput::Message;
@@ -47,17 +47,17 @@ impl<'a> Message<'a> {
     /// assert_eq!((begin.final_lsn.to_string().as_str(), begin.xid), ("16/B374D848", 742));
     ///
     /// let error = Message::decode(&bytes[..12]).unwrap_err();
-    /// assert_eq!(error.to_string(), "Begin ends too early: byte 9 should begin the time of the commit (Int64)");
+    /// assert_eq!(error.to_string(), "Begin ends too early: expected the commit timestamp (Int64) at byte 9");
     /// # Ok::<(), postgres_replication::pgoutput::DecodeError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// If they are anything else than exactly one message of protocol version 1.
+    /// Fails unless the bytes are exactly one message of protocol version 1.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (&tag, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let kind = MessageKind::of(tag).ok_or(DecodeError::Unknown { tag })?;
-        let mut cursor = Cursor::behind_tag(kind, rest);
+        let mut cursor = Cursor::after_tag(kind, rest);
         let message = match kind {
             MessageKind::Insert => Self::Insert(Insert::decode(&mut cursor)?),
             MessageKind::Update => Self::Update(Update::decode(&mut cursor)?),
@@ -84,18 +84,18 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A message that a program wrote into the log (`pg_logical_emit_message`); sent where the option `messages` was
-/// asked for.
+/// A message that a program wrote into the log (`pg_logical_emit_message`); sent with the option
+/// `messages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogicalMessage<'a> {
-    /// Whether it belongs to a transaction, and so has committed. If not, it was written at once, also by a
+    /// Whether it belongs to a transaction, which has committed. A message that does not was written at once, perhaps by a
     /// transaction that rolled back.
     pub transactional: bool,
-    /// Where it stands in the log.
+    /// Its place in the log.
     pub lsn: Lsn,
-    /// For whom it is, by the writer's choice.
+    /// The prefix that the writer chose, to tell readers whose message it is.
     pub prefix: &'a str,
-    /// What it says.
+    /// The content that the writer chose.
     pub content: &'a [u8],
 }
 
@@ -110,7 +110,7 @@ impl<'a> LogicalMessage<'a> {
         let lsn = Lsn::new(cursor.u64("the LSN of the message (Int64)")?);
         let prefix = cursor.text("the prefix (String)")?;
         let size_bytes = cursor.count("the length of the content (Int32, not negative)")?;
-        let content = cursor.bytes(size_bytes, "a content of the length that is said before it")?;
+        let content = cursor.bytes(size_bytes, "a content of the stated length")?;
         Ok(Self { transactional, lsn, prefix, content })
     }
 }

@@ -1,4 +1,4 @@
-//! What a relation looked like when the rows after it were written.
+//! The shape of a relation when the rows that follow were written.
 
 use super::cursor::Cursor;
 use super::error::DecodeError;
@@ -10,20 +10,20 @@ const KEY: u8 = 1;
 /// Flags, an empty name, a type and its modifier: no column takes fewer bytes.
 const COLUMN_MIN_BYTES: usize = 1 + 1 + 4 + 4;
 
-/// A relation and its columns, as the publication shows them, at the rows that follow.
+/// A relation and its published columns, as they were when the rows that follow were written.
 ///
 /// Column lists (PostgreSQL 15) and dropped or unpublished generated columns leave columns out, so a column's place
 /// here is its place in a [`Tuple`](super::Tuple), and not its number in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
-    /// Its OID, by which rows name it. Of a partitioned table that is published by its root
-    /// (`publish_via_partition_root`), the root's.
+    /// Its OID, which rows refer to. For a partitioned table that is published by its root (`publish_via_partition_root`),
+    /// the root's OID.
     pub oid: u32,
     /// Its schema.
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// What updates and deletes say of the old row.
+    /// What updates and deletes carry of the old row.
     pub replica_identity: ReplicaIdentity,
     /// The columns, in the order of a row.
     pub columns: Vec<Column>,
@@ -34,9 +34,9 @@ pub struct Relation {
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// The OID of its type. Of a domain, the domain's own.
+    /// The OID of its type; for a domain, the domain's own.
     pub type_oid: u32,
-    /// The modifier of its type (`atttypmod`: a length, a precision); −1 without one.
+    /// The modifier of its type (`atttypmod`: a length, a precision); −1 if it has no modifier.
     pub type_modifier: i32,
     /// Whether it belongs to the replica identity; with [`ReplicaIdentity::Full`] every column does.
     pub is_key: bool,
@@ -76,9 +76,10 @@ impl Column {
 /// What the log keeps of a row that is updated or deleted (`ALTER TABLE … REPLICA IDENTITY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReplicaIdentity {
-    /// `d`: the primary key. Without one, nothing: such a table takes no update or delete while it is published.
+    /// `d`: the primary key. Without a primary key, nothing: the server refuses updates and deletes of such a table while it
+    /// is published.
     Default,
-    /// `n`: nothing. A published table takes no update or delete with it.
+    /// `n`: nothing. The server refuses updates and deletes of such a table while it is published.
     Nothing,
     /// `f`: the whole row.
     Full,
@@ -99,7 +100,7 @@ impl ReplicaIdentity {
     }
 }
 
-/// The name of a type that is not built in; stands before a [`Relation`] that uses it.
+/// The name of a type that is not built in; sent before a [`Relation`] that uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Type<'a> {
     /// Its OID.

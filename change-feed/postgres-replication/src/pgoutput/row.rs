@@ -1,4 +1,4 @@
-//! What happened to rows.
+//! Changes of rows.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -79,17 +79,17 @@ impl<'a> Delete<'a> {
     }
 }
 
-/// What the log carries of a row before its update or delete. It has as many columns as the row.
+/// The part of the old row that the log carries for an update or a delete. It has as many columns as the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OldTuple<'a> {
-    /// `K`: the columns of the replica identity; the others are null here, whatever they were.
+    /// `K`: the columns of the replica identity; the other columns are null here, whatever their values were.
     Key(Tuple<'a>),
     /// `O`: every column (replica identity full).
     Row(Tuple<'a>),
 }
 
 impl<'a> OldTuple<'a> {
-    /// The columns, of the key alone or of the row.
+    /// Returns the columns.
     pub const fn tuple(&self) -> Tuple<'a> {
         match self {
             Self::Key(tuple) | Self::Row(tuple) => *tuple,
@@ -100,11 +100,11 @@ impl<'a> OldTuple<'a> {
 /// Relations were truncated by one statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncate<'a> {
-    /// Those of them that are published, cascaded ones included.
+    /// The published relations among them, also those that `CASCADE` added.
     pub relations: RelationOids<'a>,
-    /// Whether the statement said `CASCADE`.
+    /// Whether the statement had `CASCADE`.
     pub cascade: bool,
-    /// Whether the statement said `RESTART IDENTITY`.
+    /// Whether the statement had `RESTART IDENTITY`.
     pub restart_identity: bool,
 }
 

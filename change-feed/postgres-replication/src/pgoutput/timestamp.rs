@@ -1,4 +1,4 @@
-//! PostgreSQL's point in time.
+//! PostgreSQL's timestamps.
 
 use chrono::{DateTime, Utc};
 
@@ -18,7 +18,7 @@ const EPOCH_UNIX_US: i64 = 946_684_800_000_000;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// That many microseconds after 2000-01-01T00:00:00Z, or before it.
+    /// Makes the timestamp of this many microseconds after 2000-01-01T00:00:00Z; negative for before it.
     pub const fn from_us(microseconds: i64) -> Self {
         Self(microseconds)
     }
@@ -28,12 +28,12 @@ impl Timestamp {
         self.0
     }
 
-    /// The same point in time for the rest of Rust.
+    /// Converts it to chrono's type.
     ///
     /// # Errors
     ///
-    /// If it is outside of what [`DateTime`] holds, some 262,000 years before and after the common era. A server's
-    /// clock doesn't say that; bytes that are broken may.
+    /// Fails outside of the range of [`DateTime`], some 262,000 years before and after the common era. Only damaged bytes
+    /// have such a timestamp.
     pub fn to_utc(self) -> Result<DateTime<Utc>, TimestampOutOfRange> {
         self.0
             .checked_add(EPOCH_UNIX_US)
@@ -50,9 +50,9 @@ impl TryFrom<Timestamp> for DateTime<Utc> {
     }
 }
 
-/// A timestamp that no date has.
+/// A timestamp outside of the range of dates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{microseconds} microseconds from 2000-01-01 is no date that can be held")]
+#[error("the timestamp is out of range: {microseconds} microseconds from 2000-01-01")]
 pub struct TimestampOutOfRange {
     microseconds: i64,
 }

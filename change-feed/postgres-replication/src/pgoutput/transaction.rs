@@ -1,16 +1,16 @@
-//! How a transaction begins and ends.
+//! The begin and the end of a transaction.
 
 use super::cursor::Cursor;
 use super::error::DecodeError;
 use super::timestamp::Timestamp;
 use crate::lsn::Lsn;
 
-/// A transaction begins. It has committed: pgoutput sends nothing of one that has not.
+/// A transaction begins. It has committed already: pgoutput sends only such transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begin {
-    /// Where its commit record begins: the [`Commit::commit_lsn`] that will end it.
+    /// Where its commit record begins: the same as the [`Commit::commit_lsn`] at its end.
     pub final_lsn: Lsn,
-    /// When it committed, by the server's clock. Not in the order of the commits.
+    /// When it committed, by the server's clock. Timestamps do not follow the order of commits.
     pub committed_at: Timestamp,
     /// Its id: the lower half of `xid8`, which wraps.
     pub xid: u32,
@@ -20,7 +20,7 @@ impl Begin {
     pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             final_lsn: Lsn::new(cursor.u64("the LSN of the commit (Int64)")?),
-            committed_at: Timestamp::from_us(cursor.i64("the time of the commit (Int64)")?),
+            committed_at: Timestamp::from_us(cursor.i64("the commit timestamp (Int64)")?),
             xid: cursor.u32("the transaction id (Int32)")?,
         })
     }
@@ -31,7 +31,7 @@ impl Begin {
 pub struct Commit {
     /// Where the commit record begins.
     pub commit_lsn: Lsn,
-    /// Behind the commit record: what a consumer confirms once it has the transaction, and where it goes on.
+    /// Where the commit record ends: what a consumer confirms once the transaction is durable, and where it goes on.
     pub end_lsn: Lsn,
     /// When it committed, by the server's clock.
     pub committed_at: Timestamp,
@@ -39,24 +39,24 @@ pub struct Commit {
 
 impl Commit {
     pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
-        const FLAGS: &str = "flags (Int8), of which none is defined";
+        const FLAGS: &str = "flags (Int8, always 0)";
         if cursor.u8(FLAGS)? != 0 {
             return Err(cursor.unexpected(1, FLAGS));
         }
         Ok(Self {
             commit_lsn: Lsn::new(cursor.u64("the LSN of the commit (Int64)")?),
             end_lsn: Lsn::new(cursor.u64("the end LSN of the transaction (Int64)")?),
-            committed_at: Timestamp::from_us(cursor.i64("the time of the commit (Int64)")?),
+            committed_at: Timestamp::from_us(cursor.i64("the commit timestamp (Int64)")?),
         })
     }
 }
 
-/// The transaction was replicated from another server; stands behind [`Begin`].
+/// The transaction was replicated from another server; sent after [`Begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// Where it committed in the log of the other server.
+    /// The place of its commit in the log of the other server.
     pub commit_lsn: Lsn,
-    /// What this server calls the other one (`pg_replication_origin_create`).
+    /// This server's name for the other one (`pg_replication_origin_create`).
     pub name: &'a str,
 }
 

@@ -6,12 +6,12 @@ use std::iter::FusedIterator;
 use super::cursor::Cursor;
 use super::error::DecodeError;
 
-/// The number of columns stands first, as Int16.
+/// The number of columns comes first, as Int16.
 const COUNT_BYTES: usize = 2;
 
 /// The columns of a row, in the order of the relation's columns.
 ///
-/// It borrows the message and was checked when that was decoded, so going through it can't fail.
+/// It borrows the message. It was checked when the message was decoded, so iterating can't fail.
 ///
 /// ```
 /// use postgres_replication::pgoutput::{Datum, Message};
@@ -26,7 +26,7 @@ const COUNT_BYTES: usize = 2;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tuple<'a> {
     count: u16,
-    /// TupleData: the count and the columns, and nothing behind them.
+    /// TupleData: the count and the columns, and nothing after them.
     bytes: &'a [u8],
 }
 
@@ -39,7 +39,7 @@ impl<'a> Tuple<'a> {
             match cursor.u8(KIND)? {
                 b't' | b'b' => {
                     let size_bytes = cursor.count("the length of a value (Int32, not negative)")?;
-                    cursor.bytes(size_bytes, "a value of the length that is said before it")?;
+                    cursor.bytes(size_bytes, "a value of the stated length")?;
                 }
                 b'n' | b'u' => {}
                 _ => return Err(cursor.unexpected(1, KIND)),
@@ -49,12 +49,12 @@ impl<'a> Tuple<'a> {
         Ok(Self { count, bytes: start.get(..size_bytes).unwrap_or(start) })
     }
 
-    /// How many columns there are. Compare it with the relation's: a difference means that the relation is another one.
+    /// The number of columns. It must be the relation's; a difference means that the row belongs to another relation.
     pub const fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Whether there is no column, as in a table without any.
+    /// Whether the row has no columns.
     pub const fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -64,8 +64,8 @@ impl<'a> Tuple<'a> {
         Columns { left: self.count, bytes: self.bytes.get(COUNT_BYTES..).unwrap_or_default() }
     }
 
-    /// The bytes as they were sent (TupleData: the number of columns, then the columns), a part of the message's: to
-    /// keep a row beyond its message without a copy of each value.
+    /// The bytes as they were sent (TupleData: the number of columns, then the columns), a part of the message. With
+    /// them a row can be kept for longer than its message without a copy of each value.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -94,7 +94,7 @@ pub struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// The next column. `None` at the end; `Tuple::decode` has made sure that nothing else is.
+    /// Reads the next column. `None` only at the end, because `Tuple::decode` has checked the rest.
     fn read(&mut self) -> Option<Datum<'a>> {
         let (kind, rest) = self.bytes.split_first()?;
         if *kind == b'n' || *kind == b'u' {
@@ -131,17 +131,17 @@ impl fmt::Debug for Columns<'_> {
     }
 }
 
-/// One column of a row, as the log carries it.
+/// The value of a column, as the log carries it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Datum<'a> {
-    /// `n`: SQL's null. In a key ([`OldTuple::Key`](super::OldTuple::Key)) also every column outside of it.
+    /// `n`: SQL's null. In a key ([`OldTuple::Key`](super::OldTuple::Key)), also every column outside of the key.
     Null,
     /// `u`: a large value that was stored out of line (TOAST) and did not change: the log doesn't carry it. With
     /// replica identity full the old row has it.
     Unchanged,
     /// `t`: the type's text form, in the client's encoding.
     Text(&'a [u8]),
-    /// `b`: the type's binary form, where the option `binary` was asked for.
+    /// `b`: the type's binary form, with the option `binary`.
     Binary(&'a [u8]),
 }
 

@@ -1,4 +1,4 @@
-//! What the environment says of a connection: the variables and the password file of libpq.
+//! The settings of a connection, from libpq's variables and password file; a URL overrides them.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,12 @@ use std::time::Duration;
 use crate::error::ReplicationError;
 use crate::password::Password;
 use crate::tls_mode::{ChannelBinding, SslMode};
-use crate::url::{connect_limit, number};
 
 const DEFAULT_PORT: u16 = 5432;
-/// Where servers put their socket: Debian, Homebrew, PostgreSQL itself.
+/// Where servers put their socket: on Debian, with Homebrew, and by PostgreSQL's own default.
 const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
 
-/// What is said of a connection; nothing is filled in yet.
+/// The settings that the environment and the URL give. Defaults are not filled in yet.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     pub(super) host: Option<String>,
@@ -34,20 +33,26 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What the variables of libpq say.
+    /// Reads the variables of libpq.
     pub(super) fn from_environment() -> Result<Self, ReplicationError> {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ReplicationError> {
-        let wrong = |name: &str| ReplicationError::unusable(format!("the environment variable {name} is malformed"));
+        let wrong = |name: &str| {
+            ReplicationError::unusable(format!(
+                "the environment variable {name} has an invalid value; correct or unset it"
+            ))
+        };
         let address = variable("PGHOSTADDR").map(|text| text.parse().map_err(|_| wrong("PGHOSTADDR")));
+        let port = variable("PGPORT").map(|text| text.parse().map_err(|_| wrong("PGPORT")));
+        let timeout_s = variable("PGCONNECT_TIMEOUT").map(|text| text.parse().map_err(|_| wrong("PGCONNECT_TIMEOUT")));
         let ssl_mode = variable("PGSSLMODE").map(|text| text.parse().map_err(|()| wrong("PGSSLMODE")));
         let binding = variable("PGCHANNELBINDING").map(|text| text.parse().map_err(|()| wrong("PGCHANNELBINDING")));
         Ok(Self {
             host: variable("PGHOST"),
             address: address.transpose()?,
-            port: variable("PGPORT").map(|port| number(&port, "PGPORT")).transpose()?,
+            port: port.transpose()?,
             user: variable("PGUSER"),
             password: variable("PGPASSWORD").map(Password::new),
             password_file: variable("PGPASSFILE").map(PathBuf::from),
@@ -59,18 +64,18 @@ impl Settings {
             client_certificate: variable("PGSSLCERT").map(PathBuf::from),
             client_key: variable("PGSSLKEY").map(PathBuf::from),
             channel_binding: binding.transpose()?,
-            connect_limit: variable("PGCONNECT_TIMEOUT").map(|text| connect_limit(&text)).transpose()?.flatten(),
+            connect_limit: timeout_s.transpose()?.and_then(connect_limit),
         })
     }
 
-    /// Adds to the server's command line options.
+    /// Adds to the options of the server's command line.
     pub(super) fn add_options(&mut self, more: &str) {
         match &mut self.options {
             Some(options) => {
                 options.push(' ');
                 options.push_str(more);
             }
-            none => *none = Some(more.to_owned()),
+            unset => *unset = Some(more.to_owned()),
         }
     }
 
@@ -78,7 +83,7 @@ impl Settings {
         self.port.unwrap_or(DEFAULT_PORT)
     }
 
-    /// The host: as said, or the folder of the server's socket if there is one, or this machine.
+    /// Returns the host: the one that is set, else the folder of a server's socket if there is one, else `localhost`.
     pub(super) fn host_or_default(&self) -> String {
         let socket = format!(".s.PGSQL.{}", self.port_or_default());
         let here = || SOCKET_FOLDERS.iter().find(|folder| Path::new(folder).join(&socket).exists());
@@ -89,20 +94,23 @@ impl Settings {
         }
     }
 
-    /// The user: as said, or who runs this program.
+    /// Returns the user: the one that is set, else the user who runs this program.
     pub(super) fn user_or_default(&self) -> Result<String, ReplicationError> {
         if let Some(user) = &self.user {
             return Ok(user.clone());
         }
-        whoami::username().map_err(|_| ReplicationError::unusable("neither the database's URL nor PGUSER names a user"))
+        whoami::username().map_err(|_| {
+            ReplicationError::unusable(
+                "no user is given, and the system's own name of the user is unknown; name one in the URL or in PGUSER",
+            )
+        })
     }
 
-    /// The password that the password file has for this connection. As in libpq, a file that others may read is
-    /// ignored.
+    /// Looks this connection's password up in the password file. As in libpq, a file that others may read is ignored.
     pub(super) fn password_from_file(&self, host: &str, user: &str, database: &str) -> Option<Password> {
         let path = self.password_file.clone().or_else(|| Some(std::env::home_dir()?.join(".pgpass")))?;
         if is_open_to_others(&path)? {
-            tracing::warn!(path = %path.display(), "the password file is ignored: others may read it");
+            tracing::warn!(path = %path.display(), "the password file is ignored: others may read it; set its mode to 0600");
             return None;
         }
         let text = std::fs::read_to_string(&path).ok()?;
@@ -112,7 +120,12 @@ impl Settings {
     }
 }
 
-/// `None` if there is no such file.
+/// Converts libpq's `connect_timeout`, in seconds. 0 and below mean no limit there; here the default limit stays.
+pub(super) fn connect_limit(seconds: i32) -> Option<Duration> {
+    u64::try_from(seconds).ok().filter(|&seconds| seconds > 0).map(Duration::from_secs)
+}
+
+/// Whether others may read the file; `None` if it does not exist.
 #[cfg(unix)]
 fn is_open_to_others(path: &Path) -> Option<bool> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -125,8 +138,8 @@ fn is_open_to_others(path: &Path) -> Option<bool> {
     path.exists().then_some(false)
 }
 
-/// The password of a line `host:port:database:user:password`, if the line is for this connection. A star stands for
-/// anything, a backslash takes the meaning of the next character away.
+/// Reads the password of a line `host:port:database:user:password`, if the line is for this connection. A star matches
+/// anything; a backslash escapes the next character.
 fn password_in(line: &str, wanted: [&str; 4]) -> Option<Password> {
     if line.starts_with('#') {
         return None;
