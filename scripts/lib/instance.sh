@@ -199,7 +199,7 @@ instance_down() {
         instance_wipe
         say "down, and the data removed"
     elif [[ $postgres_folder != "$home"/* ]]; then
-        # Half an instance is none: a topic must not outlive the tables that it tells of.
+        # An instance is removed as a whole: a topic must not outlive the tables that its records describe.
         instance_wipe
         say "down, and the data removed, which was in a folder for temporary files"
     else
@@ -256,7 +256,7 @@ instance_env() {
     print_exports DATABASE_URL KAFKA_BROKERS KAFKA_VERSION ADMIN_DATABASE_URL PG_BIN PG_SOCKET_DIR SERVICES_EXPORTED
 }
 
-# Does the environment name servers that are not an instance's?
+# Whether the environment names servers that are not an instance's.
 given_from_outside() {
     [[ -z $own_instance_wanted && -n ${DATABASE_URL-} && -n ${KAFKA_BROKERS-} ]] &&
         [[ ${SERVICES_EXPORTED-} != "$DATABASE_URL $KAFKA_BROKERS" ]]

@@ -1,5 +1,5 @@
-# The archives that `cargo publish` would upload. What a user can choose is linted from them, so that nothing of ours is found
-# beside a package that its archive lacks.
+# The archives that `cargo publish` would upload. The sets of features that a user can choose are linted from
+# these archives, so that a file that an archive lacks is noticed.
 # shellcheck shell=bash
 
 # publishable_packages: the names of the members without `publish = false`, one a line.
@@ -29,7 +29,7 @@ package_all() {
             tar -xzf "$archive" -C "$folder" || return 1
             printf '%s = { path = "%s" }\n' "$package" "$(basename -- "$archive" .crate)"
         done
-        # As in ours: the dependencies are compiled alike, so that these are those of the tests.
+        # The same settings as in our workspace, so that the dependencies that the tests have compiled are used again.
         sed -n '/^\[profile/,/^$/p' Cargo.toml
     } >"$folder/Cargo.toml"
     cp Cargo.lock "$folder"
@@ -46,7 +46,7 @@ archive_of() {
     [[ -e $archive ]] && printf '%s' "$archive"
 }
 
-# has_what_a_package_needs FOLDER PACKAGE: licences, a page, and words to be found by.
+# has_what_a_package_needs FOLDER PACKAGE: licences, a README, keywords and categories.
 has_what_a_package_needs() {
     local home file word answer=0
     home=$(echo "$1/$2"-[0-9]*)

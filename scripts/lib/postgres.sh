@@ -15,7 +15,7 @@ postgres_user() {
             return
         fi
     done
-    die "PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody"
+    die "PostgreSQL does not run as root, and this machine has no user postgres or nobody to run it; run this as another user"
 }
 
 # Fills the array `as_postgres` with what goes before a command to run it as that user.
@@ -103,18 +103,18 @@ postgres_wait_ready() {
 }
 
 # Lock files survive kill -9 and a power cut, and the process id in them may be a zombie's or another program's by now:
-# the server would refuse to start. They go once nobody works in the data folder, as every process of a server does;
-# after kill -9 of the server alone its children may still be about to end.
+# the server would refuse to start. They are removed when no process works in the data folder any more. After kill -9 of the
+# server alone, its children may still be ending.
 postgres_drop_stale_locks() {
     local deadline=$((SECONDS + postgres_end_limit_s))
     while postgres_data_in_use; do
-        ((SECONDS < deadline)) || die "a server that is not ours works in $postgres_folder/data"
+        ((SECONDS < deadline)) || die "another PostgreSQL server uses $postgres_folder/data; end it first"
         sleep 0.1
     done
     rm -f "$postgres_folder/data/postmaster.pid" "$postgres_socket/.s.PGSQL.$postgres_port"{,.lock}
 }
 
-# Most processes are not ours to look at: what readlink answers matters, not its exit code.
+# Other users' processes can't be read, so readlink's output matters and not its exit code.
 postgres_data_in_use() { grep -qxF "$postgres_folder/data" < <(readlink /proc/[0-9]*/cwd 2>/dev/null); }
 
 # postgres_signal_end orderly|crash: SIGINT is the fast shutdown, SIGQUIT the immediate one (recovery at the next start).

@@ -45,8 +45,8 @@ process_wait_gone() {
     done
 }
 
-# Start time of a living process in clock ticks since boot (field 22 of /proc/PID/stat, see proc(5)). A zombie is gone:
-# nobody may be there to reap it in a container without an init.
+# Start time of a living process in clock ticks since boot (field 22 of /proc/PID/stat, see proc(5)). A zombie counts
+# as gone, because a container without an init never reaps it.
 process_start_time() {
     local stat
     local -a fields
