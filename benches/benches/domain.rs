@@ -56,7 +56,7 @@ fn commands(size: u16) -> [(&'static str, Command); 5] {
     ]
 }
 
-/// The order that a command is put to: a second item makes room for a removal from the order of one.
+/// The order that a command changes. An order of one item gets a second one, so that an item can be removed.
 fn order_for(name: &str, size: u16) -> Order {
     let (mut order, _) = scheduled(size);
     if name == "remove_item" && size == 1 {

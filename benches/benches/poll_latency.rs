@@ -45,7 +45,7 @@ impl Publisher for Arrivals {
     }
 }
 
-/// Commits a new cart with its first event, and tells the event's id.
+/// Commits a new cart with its first event, and returns the event's id.
 async fn commit(store: &Store, payload: &serde_json::Value) -> Uuid {
     let cart = Uuid::now_v7();
     let event = Event::new("cart.created.v1", cart, 1, payload);

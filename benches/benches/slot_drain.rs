@@ -221,7 +221,7 @@ async fn peek(url: &str, slot: &str, changes: u32, end: Lsn) -> Result<u32, Fail
     Ok(rows)
 }
 
-/// Where a change stands and the first byte of its message, out of a tuple of a binary COPY: two fields, each after its
+/// Reads the place of a change and the first byte of its message from a tuple of a binary COPY: two fields, each after its
 /// length. `None` for the header and the trailer.
 fn change_of(tuple: &[u8]) -> Option<(Lsn, u8)> {
     let fields = tuple.strip_prefix(&[0, 2, 0, 0, 0, 8])?;
@@ -229,7 +229,7 @@ fn change_of(tuple: &[u8]) -> Option<(Lsn, u8)> {
     Some((Lsn::new(u64::from_be_bytes(*lsn)), *rest.get(4)?))
 }
 
-/// What is there to be drained.
+/// The backlog to drain.
 struct Backlog {
     slot: String,
     rows: u32,
@@ -289,7 +289,7 @@ impl Server {
         run(&mut self.connection, "CHECKPOINT".to_owned()).await?;
         let end: String =
             sqlx::query_scalar("SELECT pg_current_wal_insert_lsn()::text").fetch_one(&mut self.connection).await?;
-        // The server says that it has come so far with the next record after it.
+        // The server reports this place only with the next record after it.
         run(&mut self.connection, "SELECT pg_logical_emit_message(false, 'end', '')".to_owned()).await?;
         let rows = transactions * rows_per_transaction;
         Ok(Backlog { slot, rows, rows_per_transaction, end: end.parse()? })

@@ -1,4 +1,4 @@
-//! What one `add_item` costs PostgreSQL's CPU: with all that the database judges, without the guard, and with nothing.
+//! PostgreSQL's CPU time for one `add_item`: with all rules of the database, without the guard, and without any rule.
 //!
 //! `cargo bench -p benches --bench store_cpu` (with `DATABASE_URL`; the server has to run on this machine, on Linux)
 //!

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::outcome::Outcome;
 
-/// Of every topic of records, the relay's and its rival's alike.
+/// The partitions of every topic of records, of the relay and of its rival.
 pub(crate) const PARTITIONS: i32 = 12;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ const LEADER_POLL: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(100);
 /// After this time without a record, the rest is considered lost.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// On the last record of a part of a transaction that was too large to be published whole.
+/// The header on the last record of a part of a transaction that was too large to be published whole.
 const PART_HEADER: &str = "feed_tx_part";
 
 /// What a topic is for.
@@ -50,7 +50,7 @@ pub(crate) struct Content {
 #[derive(Debug, Clone)]
 pub(crate) struct Kafka {
     pub(crate) brokers: String,
-    /// As the environment names it: a broker does not tell its version.
+    /// The version, from the environment: a broker does not report it.
     pub(crate) version: String,
     run: String,
 }
@@ -65,14 +65,14 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// Makes a topic that the broker stamps each record of with its own clock.
+    /// Makes a topic in which the broker stamps each record with its own clock.
     pub(crate) async fn create_topic(&self, name: &str, kind: Kind) -> Outcome<()> {
         let partitions = if kind == Kind::Position { 1 } else { PARTITIONS };
         let cleanup = if kind == Kind::Events { "delete" } else { "compact" };
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1))
             .set("cleanup.policy", cleanup)
             .set("message.timestamp.type", "LogAppendTime")
-            // What was measured makes room for what comes.
+            // Records of earlier measurements are deleted soon, to save disk.
             .set("file.delete.delay.ms", "1000");
         for answer in self.admin()?.create_topics([&topic], &AdminOptions::new()).await? {
             answer.map_err(|(name, code)| format!("the topic {name} can't be made: {code}"))?;
@@ -105,7 +105,7 @@ impl Kafka {
         Ok(ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?)
     }
 
-    /// A consumer that sees what is committed and commits no offsets.
+    /// Makes a consumer that reads only committed records and commits no offsets.
     pub(crate) fn consumer(&self, settings: &[(&str, &str)]) -> Outcome<BaseConsumer> {
         let mut config = ClientConfig::new();
         config
@@ -121,7 +121,7 @@ impl Kafka {
         Ok(config.create()?)
     }
 
-    /// The offsets that are given away in a topic by now, markers of transactions included.
+    /// Returns how many offsets a topic has used by now, markers of transactions included.
     pub(crate) async fn offsets(&self, topic: &str, partitions: i32) -> Outcome<u64> {
         let (kafka, topic) = (self.clone(), topic.to_owned());
         tokio::task::spawn_blocking(move || {

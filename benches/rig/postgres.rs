@@ -70,7 +70,7 @@ impl Postgres {
         self.administer(&format!("create role {run} login replication password '{password}'")).await
     }
 
-    /// Makes a database that the role owns, and answers its name.
+    /// Makes a database that the role owns, and returns its name.
     pub(crate) async fn create_database(&self, name: &str) -> Outcome<String> {
         let database = format!("{}_{name}", self.run);
         self.administer(&format!("create database {database} owner {}", self.run)).await?;
@@ -136,7 +136,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Ends who reads them, and drops them.
+    /// Ends the connections that read the slots, and drops the slots.
     async fn drop_slots_of(&self, condition: &str, value: &str) -> Outcome<()> {
         let mut connection = self.admin.connect().await?;
         let drop = format!(
@@ -195,7 +195,7 @@ pub(crate) struct ServerCpu {
 impl ServerCpu {
     /// What they have used; nothing where the server runs on another machine.
     pub(crate) async fn seconds(self) -> f64 {
-        // A watch that has ended answers all the same.
+        // A watch that has ended still has its figures.
         let _: Result<(), ()> = self.stop.send(());
         self.task.await.unwrap_or_default()
     }

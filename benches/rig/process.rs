@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::outcome::Outcome;
 use crate::usage::Usage;
 
-/// A program that runs; dropped, it is killed.
+/// A running program, which is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -18,7 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program. Its output goes nowhere unless the command says otherwise, and it is asked nothing.
+    /// Starts a program without input. Its output is dropped unless the command redirects it.
     pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
         let shown = command.as_std().get_program().to_owned();
         let child = command.stdin(Stdio::null()).kill_on_drop(true).spawn();
@@ -31,7 +31,7 @@ impl Process {
         self.child.stderr.take()
     }
 
-    /// What it has used by now; nothing where it has ended.
+    /// Returns what it has used by now; `None` if it has ended.
     pub(crate) fn usage(&self) -> Usage {
         Usage::of(self.id).unwrap_or_default()
     }
@@ -46,7 +46,7 @@ impl Process {
         if status.success() { Ok(()) } else { Err(format!("it ended with {status}").into()) }
     }
 
-    /// Asks it to end (SIGTERM), and kills it if it has not by then.
+    /// Asks it to end (SIGTERM), and kills it after the limit.
     pub(crate) async fn end(mut self, limit: Duration) {
         if let Some(id) = i32::try_from(self.id).ok().and_then(Pid::from_raw)
             && !self.has_ended()

@@ -16,7 +16,7 @@ use crate::process::Process;
 
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// It says this when it is connected and asks for the stream.
+/// It logs this when it is connected and asks for the stream.
 const STARTING: &str = "starting log streaming";
 
 /// The program, and how often it has run.
@@ -32,7 +32,7 @@ impl Recvlogical {
         if program.exists() { Ok(Self { program }) } else { Err(format!("there is no {}", program.display()).into()) }
     }
 
-    /// Drains the backlog over TCP, and answers how long that took from the moment that it asks for the stream.
+    /// Drains the backlog over TCP, and returns how long that took from the moment that it asks for the stream.
     pub(crate) async fn drain(&self, postgres: &Postgres, dataset: &Dataset, feed: &str) -> Outcome<Duration> {
         let mut command = Command::new(&self.program);
         command

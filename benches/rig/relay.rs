@@ -91,14 +91,14 @@ impl Plan {
     }
 }
 
-/// The command, built.
+/// The built command.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayProgram {
     program: PathBuf,
 }
 
 impl RelayProgram {
-    /// The program that is given, or the workspace's own, built for release into the same target folder as the rig.
+    /// Takes the given program, or builds the workspace's own for release, into the same target folder as the rig.
     pub(crate) async fn find(given: Option<&Path>, target: &Path) -> Outcome<Self> {
         if let Some(program) = given {
             return Self::ask(program.to_owned()).await;
@@ -224,7 +224,7 @@ impl Relay {
 
     fn failure(&self, what: &str) -> crate::outcome::Failure {
         let said: Vec<_> = self.remembered.iter().map(String::as_str).collect();
-        format!("the relay: {what}; it said: {}", said.join(" | ")).into()
+        format!("the relay: {what}; its last log lines: {}", said.join(" | ")).into()
     }
 }
 
@@ -250,8 +250,7 @@ mod tests {
 
     #[test]
     fn the_log_shows_when_the_relay_reads_and_what_it_has_published() {
-        let reading =
-            "2026-11-23T06:00:00Z  INFO change_feed::source: streaming; so much of the log is to be read feed=a";
+        let reading = "2026-11-23T06:00:00Z  INFO change_feed::source: streaming; 4096 bytes of WAL to catch up feed=a";
         let published =
             "2026-11-23T06:00:00Z DEBUG change_feed::relay: published feed=a envelopes=2000 position=1l-0-0-1";
         assert_eq!(parse(reading), Some(LogLine::Reading));

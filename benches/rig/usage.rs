@@ -1,4 +1,4 @@
-//! What the kernel says that a process has used (proc(5)).
+//! CPU time and memory of a process, from the kernel (proc(5)).
 
 use std::fs;
 

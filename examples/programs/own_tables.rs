@@ -20,7 +20,7 @@ const TABLES: &str = "
         text text not null,
         primary key (invoice_id, line));";
 
-/// What another program, or somebody at a prompt, may try.
+/// Statements that another program, or a person at a prompt, may try.
 const ATTEMPTS: [(&str, &str); 4] = [
     ("a line without a step", "insert into invoice_lines values (1, 2, 'bread')"),
     ("a step without an event", "update invoices set version = version + 1 where invoice_id = 1"),
@@ -31,7 +31,7 @@ const ATTEMPTS: [(&str, &str); 4] = [
     ),
 ];
 
-/// SQLite doesn't name a foreign key that fails. PostgreSQL says `invoices_version_has_event`.
+/// SQLite does not name the foreign key that failed. PostgreSQL names it: `invoices_version_has_event`.
 const FOREIGN_KEY: &str = "the foreign key from a version to its event";
 
 #[tokio::main(flavor = "current_thread")]

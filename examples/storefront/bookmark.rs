@@ -32,7 +32,7 @@ impl Bookmark {
         &self.log
     }
 
-    /// Whether this place is one of the same topic on the same cluster.
+    /// Whether this place is in the same topic on the same cluster.
     pub(crate) fn is_of(&self, log: &str) -> bool {
         self.log == log
     }

@@ -80,8 +80,8 @@ struct NewSlot<'a> {
 }
 
 impl NewSlot<'_> {
-    /// A slot where the role may make one, else polling. A slot gives what commits after it was made, so a new one is
-    /// made only while the outbox is empty; polling gives every event.
+    /// Chooses the log where the role may make a slot, else polling. A slot streams only what commits after it was made, so a
+    /// new one is made only while the outbox is empty; polling gives every event.
     async fn choose(&self) -> Result<Option<Capture>, SourceError> {
         if let Some(checkpoint) = postgres_checkpoint(self.url, self.feed).await? {
             let is_logical = checkpoint.identity.source.kind == LogicalSource::KIND;
@@ -98,7 +98,7 @@ impl NewSlot<'_> {
             Ok(true) => Ok(Some(Capture::Log)),
             Ok(false) if self.closing.is_cancelled() => Ok(None),
             Ok(false) => {
-                say("feed: the outbox is polled, since the slot would have to wait; orders are taken");
+                say("feed: polls the outbox, because the server can't make the slot yet; orders are accepted");
                 Ok(Some(Capture::Outbox))
             }
             Err(SourceError::Closed(unfit)) => {
@@ -109,11 +109,11 @@ impl NewSlot<'_> {
         }
     }
 
-    /// Makes the slot if there is none. The server makes it once every transaction has ended that is open now; meanwhile
-    /// this says which. Returns false if it gave up: after the limit, or for a signal.
+    /// Makes the slot if it does not exist. The server first waits for every transaction that is open now, and this reports
+    /// which. Returns false after the limit or a signal.
     async fn make(&self, limit: Option<Duration>) -> Result<bool, SourceError> {
         let (begun, mut waits_for) = (Instant::now(), None);
-        // The source has a limit of its own to wait for the server. While somebody's transaction is open it goes on.
+        // The source stops waiting at a limit of its own. This tries again while another transaction is open.
         loop {
             let builder = LogicalSource::builder(self.url, self.feed).outbox(outbox()).create(true);
             let mut making = Box::pin(builder.connect());
@@ -127,7 +127,9 @@ impl NewSlot<'_> {
                 if now_waits_for.is_some() && now_waits_for != waits_for {
                     waits_for = now_waits_for;
                     if let Some(words) = &waits_for {
-                        say(format_args!("feed: the server makes the replication slot once {words} has ended"));
+                        say(format_args!(
+                            "feed: the server makes the replication slot after the end of {words}; orders are accepted"
+                        ));
                     }
                 }
                 if waits_for.is_some() && limit.is_some_and(|limit| begun.elapsed() > limit) {
@@ -144,7 +146,7 @@ impl NewSlot<'_> {
         Ok(false)
     }
 
-    /// The transaction that the server waits for before it makes the slot.
+    /// Names the transaction that the server waits for before it makes the slot.
     async fn blocked_by(&self) -> Option<String> {
         let ask = "select coalesce('the transaction of process ' || blocker || ' (' ||
                 concat_ws(', ', 'role ' || usename, nullif(application_name, '')) || ')', 'a prepared transaction')
@@ -154,8 +156,8 @@ impl NewSlot<'_> {
         words.ok().flatten()
     }
 
-    /// Ends the making of the slot on the server too. It notices by itself only after its wait that nobody is there any
-    /// more, and would then leave a slot that holds the log for ever.
+    /// Stops the creation of the slot on the server. Otherwise the server notices the closed connection only after its wait, and
+    /// leaves a slot that keeps the log for ever.
     async fn give_up(&self) {
         let end = "select pg_terminate_backend(active_pid) from pg_replication_slots join pg_stat_activity on pid = active_pid
             where slot_name = $1 and query like 'CREATE_REPLICATION_SLOT%'";

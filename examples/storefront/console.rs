@@ -4,17 +4,17 @@ use std::error::Error;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
-/// Writes a line on standard output. If nobody reads it any more, the storefront serves all the same.
+/// Writes a line on standard output. The storefront goes on if standard output was closed.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes a line on standard error: something is wrong.
+/// Writes a line about a problem on standard error.
 pub(crate) fn warn(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// An error and its causes in one line. A cause that repeats the words before it is left out.
+/// Joins an error and its causes to one line, without causes that the text before them contains already.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

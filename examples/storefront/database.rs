@@ -77,15 +77,15 @@ impl Database {
         &self.wake
     }
 
-    /// Writes something that changes no order, and so shows whether there is room for an order.
+    /// Writes something that changes no order, to find out whether the disk has room for an order.
     pub(crate) async fn write_something(&self) -> Result<(), StoreError> {
         match &self.kind {
-            // Room is needed when a page is written, so this one commits.
+            // SQLite needs room only when it writes a page, so this must commit.
             Kind::Sqlite(store) => {
                 let same = sqlx::query("update order_store_migrations set version = version");
                 same.execute(store.writer()).await.map(drop).map_err(StoreError::unavailable)
             }
-            // Room is needed for the new row already, so this one is rolled back.
+            // PostgreSQL needs room already for the new row, so this can be rolled back.
             Kind::Postgres(store) => {
                 let mut transaction = store.pool().begin().await.map_err(StoreError::unavailable)?;
                 let order = NewOrder::new(CustomerId::generate(Utc::now()), Currency::EUR);

@@ -1,4 +1,4 @@
-//! The feed of this process: it relays, stands by, or says why it can't.
+//! The feed of this process: it relays, stands by, or reports why it can't.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub(crate) struct FeedStatus {
 /// What a feed does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FeedState {
-    /// Not yet anything.
+    /// It has not connected yet.
     Starting,
     /// Another storefront relays; this one takes over when that one ends.
     StandingBy,
@@ -144,7 +144,9 @@ impl FeedWatch {
                 FeedState::Retrying { cause } if !in_trouble => warn(format_args!(
                     "feed: interrupted; orders go on, their events wait in the database and follow in order: {cause}"
                 )),
-                FeedState::Relaying if in_trouble => say("feed: it is back; what waited is being published, in order"),
+                FeedState::Relaying if in_trouble => {
+                    say("feed: it is back and publishes the events that waited, in order")
+                }
                 FeedState::Relaying if stood_by => say(format_args!("feed: {}", state.words())),
                 FeedState::StandingBy => say(format_args!("feed: {}", state.words())),
                 _ => {}
@@ -184,7 +186,9 @@ impl FeedState {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Starting => "starting".to_owned(),
-            Self::StandingBy => "standing by: another storefront relays, this one takes over when it ends".to_owned(),
+            Self::StandingBy => {
+                "standing by: another storefront relays; this one takes over when that one ends".to_owned()
+            }
             Self::Relaying => "relaying: what is committed is published".to_owned(),
             Self::Retrying { cause } => {
                 format!("interrupted; orders go on, and their events follow in order: {cause}")

@@ -37,7 +37,7 @@ struct Held {
     entries: VecDeque<Entry>,
     /// The cursor of the first entry that is held.
     first: u64,
-    /// Everything before this place is no longer held, or was never read.
+    /// Events before this place were dropped, or never read.
     floor: Bookmark,
     /// Everything before this place has been read, or is before the floor.
     end: Bookmark,
@@ -63,7 +63,7 @@ pub(crate) const ENTRIES_MAX: usize = 1024;
 pub(crate) struct FellBehind;
 
 impl Journal {
-    /// An empty journal of a topic that nobody has begun to read.
+    /// Makes an empty journal of a topic that was not read yet.
     pub(crate) fn new() -> Self {
         let nowhere = Bookmark::at_the_beginning_of("0");
         let held = Held { entries: VecDeque::new(), first: 0, floor: nowhere.clone(), end: nowhere, trouble: None };
@@ -89,7 +89,7 @@ impl Journal {
 
     /// Waits until somebody has begun to read the topic: before that no place of it means anything.
     pub(crate) async fn begun(&self) {
-        // An error would mean that the journal is gone, and `self` is it.
+        // This fails only after the journal was dropped, which `self` rules out.
         let _ = self.shared.begun.subscribe().wait_for(|begun| *begun).await;
     }
 
@@ -145,7 +145,7 @@ impl Journal {
     /// Waits for the event at this cursor. Dropping the future loses nothing.
     pub(crate) async fn at(&self, cursor: u64) -> Result<Entry, FellBehind> {
         let mut len = self.shared.len.subscribe();
-        // An error would mean that the journal is gone, and `self` is it.
+        // This fails only after the journal was dropped, which `self` rules out.
         let _ = len.wait_for(|len| *len > cursor).await;
         let held = self.held();
         let place = cursor.checked_sub(held.first).and_then(|place| usize::try_from(place).ok());
@@ -210,8 +210,8 @@ impl HeardEvent {
         }
     }
 
-    /// From when the database says that it was written until it was read back. By two clocks, the database's and ours:
-    /// never below zero, whichever is late.
+    /// Returns the time from the write, by the database's clock, until it was read back, by ours. A difference between the
+    /// clocks never makes it negative.
     fn milliseconds(&self) -> Option<f64> {
         let heard_at = self.heard_at_utc?;
         let microseconds = heard_at.signed_duration_since(self.event.occurred_at()).num_microseconds()?;

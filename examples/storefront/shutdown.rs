@@ -1,4 +1,4 @@
-//! The end of the storefront, when somebody asks for it.
+//! Ends the storefront on Ctrl-C or SIGTERM.
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ pub(crate) fn closing_on_signals() -> std::io::Result<CancellationToken> {
     let token = closing.clone();
     tokio::spawn(async move {
         signals.next().await;
-        say("\nclosing: what is under way is finished");
+        say("\nclosing: finishing the requests under way");
         token.cancel();
         signals.next().await;
         std::process::exit(130);
@@ -50,7 +50,7 @@ impl Signals {
     }
 
     async fn next(&mut self) {
-        // Without a handler Ctrl-C ends the program by itself.
+        // Without a handler, Ctrl-C ends the program anyway.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

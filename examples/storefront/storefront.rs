@@ -161,7 +161,7 @@ impl Storefront {
             Err(_) => FeedState::Stopped,
         };
         self.database.close().await;
-        say("closed; what is not published yet is in the database and follows at the next start");
+        say("closed; events that are not published yet are in the database, and are published after the next start");
         served.map(|()| state)
     }
 

@@ -7,14 +7,14 @@ use crate::dataset::TABLE;
 use crate::kafka::Kafka;
 use crate::postgres::Postgres;
 
-/// Names and values.
+/// The names and values of settings.
 pub(super) type Properties = Vec<(String, String)>;
 
 fn properties<const N: usize>(pairs: [(&str, &str); N]) -> Properties {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
-/// Of the worker; `name` begins the names of what it keeps.
+/// Returns the settings of the worker; the names of its topics begin with `name`.
 pub(super) fn worker(mode: Mode, name: &str, kafka: &Kafka, plugins: &Path, scratch: &Path, port: u16) -> Properties {
     let (listener, plugins) = (format!("http://127.0.0.1:{port}"), plugins.display().to_string());
     let mut all = properties([
@@ -53,7 +53,7 @@ pub(super) fn worker(mode: Mode, name: &str, kafka: &Kafka, plugins: &Path, scra
     all
 }
 
-/// Of the connector, which reads the slot and the publication of this name.
+/// Returns the settings of the connector, which reads the slot and the publication of this name.
 pub(super) fn connector(mode: Mode, name: &str, postgres: &Postgres, database: &str) -> Properties {
     let port = postgres.port.to_string();
     let mut all = properties([
@@ -97,12 +97,12 @@ pub(super) fn connector(mode: Mode, name: &str, postgres: &Postgres, database: &
     all
 }
 
-/// As a `.properties` file; none of the values needs escapes.
+/// Writes a `.properties` file. No value here needs an escape.
 pub(super) fn text(properties: &Properties) -> String {
     properties.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-/// As the JSON of a connector's configuration.
+/// Writes the JSON of a connector's configuration.
 pub(super) fn json(properties: &Properties) -> String {
     let object: serde_json::Map<_, _> =
         properties.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();

@@ -13,7 +13,7 @@ const CONFLICT: u16 = 409;
 const NOT_FOUND: u16 = 404;
 const UNAVAILABLE: u16 = 500;
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Done,

@@ -64,7 +64,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It has nothing to tell but what is noted already.
+            // Its arrivals are noted already.
             let _: std::thread::Result<()> = thread.join();
         }
     }
@@ -72,7 +72,7 @@ impl Drop for Reader {
 
 fn read(consumer: &BaseConsumer, arrivals: &Mutex<Vec<Option<Instant>>>, ending: &AtomicBool) {
     while !ending.load(Ordering::Relaxed) {
-        // An error passes, or the rows do not come and the rig says so.
+        // The error passes, or the rows stay away and the rig reports that.
         let Some(Ok(message)) = consumer.poll(POLL) else { continue };
         let now = Instant::now();
         if let Some(index) = row_of(&message) {

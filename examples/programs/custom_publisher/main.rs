@@ -1,5 +1,5 @@
-//! A publisher of one's own in thirty lines (`webhook.rs`): a feed whose events go to an HTTP server, here one that this
-//! program starts itself and that is busy at first. The relay tries again; nothing is lost, nothing overtakes.
+//! A custom publisher in thirty lines (`webhook.rs`): a feed whose events go to an HTTP server. This program starts the server
+//! itself, and it is busy at first. The relay tries again; no event is lost, and the order stays.
 //!
 //! ```sh
 //! cargo run --example custom_publisher

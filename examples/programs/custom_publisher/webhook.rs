@@ -1,4 +1,4 @@
-//! A publisher of one's own: every event as one HTTP request, in the binary mode of CloudEvents.
+//! A custom publisher: it sends every event as one HTTP request, in the binary mode of CloudEvents.
 
 use async_trait::async_trait;
 use change_feed::{Envelope, Part, PublishError, Publisher};
@@ -30,7 +30,8 @@ impl Publisher for Webhook {
     }
 }
 
-/// Not every proxy lets an underscore through: `ce_id` becomes `ce-id`. `None` if a value can't stand in a header.
+/// Writes the headers with `ce-id` in place of `ce_id`, because some proxies drop names with an underscore. `None` if a value is
+/// not allowed in a header.
 fn cloud_event_headers(envelope: &Envelope) -> Option<HeaderMap> {
     let header = |(name, value): (&str, String)| {
         let name = HeaderName::try_from(name.replace('_', "-")).ok()?;

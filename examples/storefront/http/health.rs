@@ -21,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// `GET /healthz`: 200 while the store works, whatever the broker does. An orchestrator that restarted a store because
 /// its broker is away would add an outage of its own.
 ///
-/// A store that can be read and not changed does not work: then the answer is 503, and says which of the two works.
+/// The answer is 503 too if orders can be read but not changed. Its body says which of the two works.
 pub(crate) async fn healthz(State(shop): State<Shop>) -> Result<Response, Problem> {
     let reads = within_limit(can_read(&shop)).await;
     let writes = within_limit(can_write(&shop)).await;
@@ -48,8 +48,8 @@ async fn can_read(shop: &Shop) -> Result<(), StoreError> {
     not_found(shop.store().get(OrderId::generate(Utc::now())).await.map(drop))
 }
 
-/// Cancelling an order that is not there takes every step of a change and changes nothing. A disk that is full shows
-/// only when something is written, so after a change that failed something is.
+/// Cancelling an order that does not exist takes every step of a change and changes nothing. A full disk shows only when
+/// something is written, so this writes something after a change that failed.
 async fn can_write(shop: &Shop) -> Result<(), StoreError> {
     not_found(shop.store().cancel(OrderId::generate(Utc::now()), Request::new()).await.map(drop))?;
     if shop.changes_fail() {
