@@ -122,7 +122,7 @@ mod tests {
         [&[tag][..], &length, body].concat()
     }
 
-    /// Gives at most so much at a time.
+    /// Gives at most this number of bytes at a time.
     struct Slow<'a>(&'a [u8], usize);
 
     impl Read for Slow<'_> {

@@ -13,16 +13,16 @@ const STATUS_BYTES: usize = 5 + 34;
 const QUIET: ReaderLimits = ReaderLimits { idle: LONG, feedback_interval: LONG, write: LONG };
 
 /// The server's end of the connection, and the caller's of the queue.
-fn begin(limits: ReaderLimits, come: &[u8]) -> (UnixStream, Chunks) {
+fn begin(limits: ReaderLimits, received: &[u8]) -> (UnixStream, Chunks) {
     let (server, ours) = UnixStream::pair().expect("two sockets");
     server.set_read_timeout(Some(Duration::from_secs(60))).expect("an open socket");
-    (server, begin_on(ours, limits, come))
+    (server, begin_on(ours, limits, received))
 }
 
-fn begin_on(ours: UnixStream, limits: ReaderLimits, come: &[u8]) -> Chunks {
+fn begin_on(ours: UnixStream, limits: ReaderLimits, received: &[u8]) -> Chunks {
     ours.set_nonblocking(true).expect("an open socket");
     let transport = Transport::Unix(mio::net::UnixStream::from_std(ours));
-    spawn(transport, come, Feedback::new(Lsn::new(7)), limits).expect("a thread")
+    spawn(transport, received, Feedback::new(Lsn::new(7)), limits).expect("a thread")
 }
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
