@@ -29,9 +29,8 @@ pub(super) async fn handshake(
     host: &str,
     options: &TlsOptions,
 ) -> Result<TlsStream, ReplicationError> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-        failed("a certificate can't be for this host name; correct the host, or use a weaker sslmode", error)
-    })?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|error| failed("no certificate can be for this host name; correct the host", error))?;
     let configuration = configuration(options)?;
     let connected = TlsConnector::from(Arc::new(configuration)).connect(name, stream).await;
     connected.map_err(|error| {
