@@ -145,7 +145,7 @@ impl FeedWatch {
                     "feed: interrupted; orders go on, their events wait in the database and follow in order: {cause}"
                 )),
                 FeedState::Relaying if in_trouble => {
-                    say("feed: it is back and publishes the events that waited, in order")
+                    say("feed: it is back and publishes the events that waited, in order");
                 }
                 FeedState::Relaying if stood_by => say(format_args!("feed: {}", state.words())),
                 FeedState::StandingBy => say(format_args!("feed: {}", state.words())),
