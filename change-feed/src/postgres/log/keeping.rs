@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Room is made for so much at a time.
+/// Bytes of room that are made at a time.
 const ROOM_BYTES: usize = 64 << 10;
 /// A part of this size is most of what it was read with, and stays where it is.
 const LARGE_BYTES: usize = 1 << 20;
@@ -10,7 +10,7 @@ const LARGE_BYTES: usize = 1 << 20;
 /// Takes the parts of one frame that outlive it.
 ///
 /// A frame is a slice of all that was read with it, most of which may be of no concern to the feed. What is kept for long
-/// moves out, side by side with what else is kept, so that changes hold no more memory than they are said to take.
+/// moves out, side by side with what else is kept, so that changes hold no more memory than the limits count for them.
 #[derive(Debug)]
 pub(super) struct Keeping<'a> {
     pub(super) frame: &'a Bytes,
