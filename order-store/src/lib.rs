@@ -42,7 +42,7 @@
 //! | --- | --- |
 //! | `orders` | `order_id`, `customer_id`, `status` (`open`, `scheduled`, `cancelled`), `version`, `currency`, `delivery_starts_at`, `delivery_ends_at`, `created_at`, `updated_at` |
 //! | `order_items` | `order_id`, `item_id`, `sku`, `quantity`, `unit_price_minor` |
-//! | `order_events` | `sequence`, `event_id`, `order_id`, `version`, `event_type`, `payload`, `occurred_at`, `traceparent`, on PostgreSQL `transaction_id` |
+//! | `order_events` | `sequence`, `event_id`, `order_id`, `version`, `event_type`, `payload`, `occurred_at`, `traceparent`, `baseline`, on PostgreSQL `transaction_id` |
 //! | `order_requests` | `request_id`, `order_id`, `version`, `fingerprint`, `created_at` |
 //! | `order_store_migrations` | `version`, `applied_at` |
 //!

@@ -81,8 +81,7 @@ impl Step {
         let expected = match last {
             Some(last) if now <= last && replay => return Admission::Replay,
             Some(last) if now <= last => return Admission::Duplicate,
-            Some(last) if now.epoch > last.epoch && baseline => return Admission::Baseline,
-            None if baseline => return Admission::Baseline,
+            _ if baseline => return Admission::Baseline,
             None if first == FirstVersion::Any => return Admission::New,
             Some(last) if now.epoch == last.epoch => last.version.saturating_add(1),
             // In a new epoch a key begins with its baseline, or is new itself.
@@ -117,6 +116,12 @@ mod tests {
 
     fn after(last: Taken, step: Step) -> Admission {
         step.admission(Some(last), FirstVersion::One)
+    }
+
+    #[test]
+    fn a_baseline_bridges_the_versions_that_have_no_event() {
+        assert_eq!(after(at(1, 3), baseline(at(1, 7))), Baseline);
+        assert_eq!(after(at(1, 7), baseline(at(1, 7))), Duplicate);
     }
 
     #[test]

@@ -40,9 +40,10 @@ pub enum Mark {
 }
 
 impl Change {
-    /// An event at this position.
+    /// An event at this position. The event of an adopted aggregate is a baseline.
     pub fn event(position: Position, event: EventRecord) -> Self {
-        Self { position, transaction: None, mark: Mark::Change, content: Content::Event(event) }
+        let mark = if event.baseline { Mark::Baseline } else { Mark::Change };
+        Self { position, transaction: None, mark, content: Content::Event(event) }
     }
 
     /// A change of a row at this position.

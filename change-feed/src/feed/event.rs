@@ -28,6 +28,8 @@ pub struct EventRecord {
     pub occurred_at: DateTime<Utc>,
     /// The writer's W3C trace context, where there was one.
     pub traceparent: Option<Arc<str>>,
+    /// Whether it holds the state of an adopted aggregate, with the effect of all earlier versions.
+    pub baseline: bool,
 }
 
 impl EventRecord {
@@ -41,13 +43,19 @@ impl EventRecord {
         payload: Bytes,
         occurred_at: DateTime<Utc>,
     ) -> Self {
-        Self { outbox, event_id, key, version, event_type, payload, occurred_at, traceparent: None }
+        Self { outbox, event_id, key, version, event_type, payload, occurred_at, traceparent: None, baseline: false }
     }
 
     /// With the writer's W3C trace context.
     #[must_use]
     pub fn with_traceparent(self, traceparent: impl Into<Arc<str>>) -> Self {
         Self { traceparent: Some(traceparent.into()), ..self }
+    }
+
+    /// As the baseline of an aggregate that was adopted.
+    #[must_use]
+    pub fn as_baseline(self) -> Self {
+        Self { baseline: true, ..self }
     }
 }
 

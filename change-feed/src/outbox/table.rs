@@ -6,7 +6,7 @@ use super::key::KeyType;
 /// Where an outbox is and which of its columns is the aggregate's key. Pure data: it opens nothing.
 ///
 /// Its columns are the same everywhere: `sequence`, `event_id`, the key, `version`, `event_type`, `payload`,
-/// `occurred_at`, `traceparent`, and on PostgreSQL `transaction_id`.
+/// `occurred_at`, `traceparent`, `baseline`, and on PostgreSQL `transaction_id`.
 ///
 /// ```
 /// use change_feed::outbox::{Dialect, Outbox};

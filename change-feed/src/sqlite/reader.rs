@@ -43,10 +43,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(outbox: &Outbox, limits: Limits) -> Self {
+    /// A reader of this outbox. One that the guard did not make may lack the column `baseline`.
+    pub(super) fn new(outbox: &Outbox, limits: Limits, has_baseline: bool) -> Self {
         let (table, key) = (outbox.qualified(Dialect::Sqlite), outbox.quoted_key_column());
+        let baseline = if has_baseline { "baseline" } else { "false" };
         let select = format!(
-            "select sequence, event_id, {key}, version, event_type, payload, occurred_at, traceparent
+            "select sequence, event_id, {key}, version, event_type, payload, occurred_at, traceparent, {baseline}
             from {table} where sequence > ?1 order by sequence limit ?2"
         );
         let event_at = format!("select event_id from {table} where sequence = ?1");
@@ -113,8 +115,8 @@ impl Reader {
     }
 }
 
-/// That the outbox can be read by its sequence.
-pub(super) async fn inspect(pool: &SqlitePool, outbox: &Outbox) -> Result<(), SourceError> {
+/// Checks that the outbox can be read by its sequence. Returns whether it has the column `baseline`.
+pub(super) async fn inspect(pool: &SqlitePool, outbox: &Outbox) -> Result<bool, SourceError> {
     let asked =
         sqlx::query_scalar("select sql from sqlite_schema where type = 'table' and name = ?1").bind(outbox.table());
     let definition: Option<String> = asked.fetch_optional(pool).await.map_err(judge)?;
@@ -130,7 +132,8 @@ pub(super) async fn inspect(pool: &SqlitePool, outbox: &Outbox) -> Result<(), So
             "let change_feed::outbox::Guard make the outbox",
         ));
     }
-    Ok(())
+    let column = "select exists (select 1 from pragma_table_info(?1) where name = 'baseline')";
+    sqlx::query_scalar(column).bind(outbox.table()).fetch_one(pool).await.map_err(judge)
 }
 
 /// The highest sequence that the table ever gave, also if that row is gone.
@@ -160,6 +163,7 @@ fn capture(
         payload: Bytes::copy_from_slice(row.try_get_unchecked::<&[u8], _>(5)?),
         occurred_at: row.try_get(6).map_err(|source| no_such_time(event_id, source))?,
         traceparent: traceparent.map(Arc::from),
+        baseline: row.try_get(8)?,
     };
     Ok((number(0)?, event))
 }

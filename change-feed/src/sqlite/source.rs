@@ -145,13 +145,13 @@ impl Source for SqliteOutboxSource {
         let pool = self.database.open().await?;
         let path = database::path(&pool).await?;
         let election = Election::win(&path, &self.feed).await?;
-        reader::inspect(&pool, &self.outbox).await?;
+        let has_baseline = reader::inspect(&pool, &self.outbox).await?;
         let identity = SourceIdentity::new("sqlite", state::create(&pool).await?, self.outbox.table());
         let checkpoint = state::checkpoint(&pool, &self.feed).await?;
         *capture = Some(Capture {
             pool: pool.clone(),
             path,
-            reader: Reader::new(&self.outbox, self.limits),
+            reader: Reader::new(&self.outbox, self.limits, has_baseline),
             pace: Pace::new(),
         });
         *held = Some(Held { election, pool, identity: identity.clone() });

@@ -3,6 +3,7 @@
 //! `world` makes tables of a test's own, `oracle` reads their history and says what is wrong with it.
 mod adoption;
 mod attacks;
+mod baselines;
 mod copies;
 mod legal;
 mod library;

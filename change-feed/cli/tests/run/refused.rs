@@ -103,19 +103,6 @@ async fn a_property_of_the_client_that_can_not_be_had_is_refused_before_anything
 }
 
 #[tokio::test]
-async fn a_partitioned_table_named_together_with_its_partition_is_refused_before_anything_is_made() {
-    let world = World::new().await;
-    let script = "create table sales (id bigint primary key) partition by range (id);
-        create table sales_1 partition of sales for values from (0) to (100)";
-    world.run(script).await;
-    let rows = ["--tables", "public.sales,public.sales_1", "--topic-prefix", &world.name, "--create"];
-    let ended = world.feed(&rows).ended().await;
-    assert!(matches!(ended.code, Some(1..=3)), "{}", ended.stderr);
-    assert!(ended.stderr.contains("sales_1"), "{}", ended.stderr);
-    nothing_is_left(&world, &ended).await;
-}
-
-#[tokio::test]
 async fn a_role_without_the_rights_is_refused_before_anything_is_made() {
     let world = World::new().await;
     let role = format!("{}_role", world.name);

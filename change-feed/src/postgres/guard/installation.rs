@@ -95,8 +95,8 @@ async fn adopt_batch(connection: &mut PgConnection, guard: &Guard, baseline: &Ba
     let keys = guard.kind_of_key().sql(Dialect::Postgres);
     // A statement of its own: its snapshot sees whatever changed before the locks were there.
     let append = format!(
-        "insert into {outbox} ({key}, version, event_type, payload)
-         select a.{key}, a.{version}, $1, ({payload})::json from {table} a
+        "insert into {outbox} ({key}, version, event_type, payload, baseline)
+         select a.{key}, a.{version}, $1, ({payload})::json, true from {table} a
           where a.{key} = any ($2::text[]::{keys}[]) and {without_event} order by a.{key}"
     );
     let mut transaction = connection.begin().await?;

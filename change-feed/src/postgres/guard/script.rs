@@ -35,6 +35,8 @@ create table {outbox} (
     occurred_at timestamptz not null default clock_timestamp(),
     traceparent text,
     transaction_id xid8 not null default pg_current_xact_id(),
+    -- the state of a row that was adopted, with the effect of versions that have no event
+    baseline boolean not null default false,
     constraint {primary_key} primary key (sequence),
     constraint {event_id} unique (event_id),
     constraint {one} unique ({key}, version),

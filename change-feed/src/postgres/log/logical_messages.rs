@@ -68,6 +68,7 @@ impl LogicalMessages {
             payload: keeping.keep(content.payload.get().as_bytes()),
             occurred_at: content.occurred_at.unwrap_or(committed_at),
             traceparent: content.traceparent.map(Arc::from),
+            baseline: false,
         })
     }
 }

@@ -33,6 +33,7 @@ enum Field {
     Payload,
     OccurredAt,
     TraceParent,
+    Baseline,
 }
 
 /// Without these a row is no event.
@@ -50,6 +51,7 @@ impl Field {
             Self::Payload => "payload",
             Self::OccurredAt => "occurred_at",
             Self::TraceParent => "traceparent",
+            Self::Baseline => "baseline",
         }
     }
 
@@ -57,7 +59,15 @@ impl Field {
         if column == outbox.key_column() {
             return Some(Self::Key);
         }
-        let named = [Self::EventId, Self::Version, Self::EventType, Self::Payload, Self::OccurredAt, Self::TraceParent];
+        let named = [
+            Self::EventId,
+            Self::Version,
+            Self::EventType,
+            Self::Payload,
+            Self::OccurredAt,
+            Self::TraceParent,
+            Self::Baseline,
+        ];
         named.into_iter().find(|field| field.name() == column)
     }
 }
@@ -72,6 +82,7 @@ struct Values<'a> {
     payload: Option<&'a [u8]>,
     occurred_at: Option<&'a [u8]>,
     traceparent: Option<&'a [u8]>,
+    baseline: Option<&'a [u8]>,
 }
 
 impl OutboxRows {
@@ -117,6 +128,7 @@ impl OutboxRows {
             payload: keeping.keep(payload),
             occurred_at,
             traceparent: traceparent.map(Arc::from),
+            baseline: values.baseline == Some(b"t"),
         })
     }
 
@@ -134,6 +146,7 @@ impl OutboxRows {
                 Field::Payload => &mut values.payload,
                 Field::OccurredAt => &mut values.occurred_at,
                 Field::TraceParent => &mut values.traceparent,
+                Field::Baseline => &mut values.baseline,
             };
             *value = Some(text);
         }

@@ -38,6 +38,18 @@ pub(super) async fn inspect(
     Ok(SourceIdentity::new(super::KIND, format!("{system}/{database}"), captures))
 }
 
+/// Whether the outbox has the column that marks the events of adopted aggregates.
+pub(super) async fn has_baseline(
+    server: &Server,
+    connection: &mut PgConnection,
+    outbox: &Outbox,
+) -> Result<bool, SourceError> {
+    let column = "select exists (select from pg_attribute
+        where attrelid = to_regclass($1) and attname = 'baseline' and not attisdropped)";
+    let ask = sqlx::query_scalar(column).bind(outbox.qualified(Dialect::Postgres));
+    server.answer(ask.fetch_one(connection)).await
+}
+
 /// Checks that the outbox is there, and the two indexes without which every poll would read all of it.
 async fn check_outbox(server: &Server, connection: &mut PgConnection, outbox: &Outbox) -> Result<(), SourceError> {
     let indexed =

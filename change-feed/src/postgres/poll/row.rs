@@ -48,6 +48,7 @@ impl OutboxRow {
             payload: Bytes::copy_from_slice(row.try_get::<&str, _>(6)?.as_bytes()),
             occurred_at: occurred_at.ok_or_else(|| sqlx::Error::Decode(NoSuchTime { event_id }.into()))?,
             traceparent: row.try_get::<Option<&str>, _>(8)?.map(Arc::from),
+            baseline: row.try_get(10)?,
         };
         let transaction = transaction_id(row, 9)?.unwrap_or_default();
         Ok(Some(Self { sequence: unsigned(sequence), transaction, event }))

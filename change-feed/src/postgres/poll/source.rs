@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
-use super::inspection::inspect;
+use super::inspection::{has_baseline, inspect};
 use super::limits::PollLimits;
 use super::poll_progress::PollProgress;
 use super::poll_session::PollSession;
@@ -76,8 +76,9 @@ impl PostgresPollSource {
     ) -> Result<Self, SourceError> {
         let mut connection = server.connect(None).await?;
         inspect(&server, &mut connection, &feed, &outbox).await?;
+        let has_baseline = has_baseline(&server, &mut connection, &outbox).await?;
         let shared = Shared {
-            statements: Arc::new(Statements::new(&outbox)),
+            statements: Arc::new(Statements::new(&outbox, has_baseline)),
             worker: Mutex::new(PollWorker::new()),
             acknowledging: Mutex::new(None),
             leadership: Leadership::new(),

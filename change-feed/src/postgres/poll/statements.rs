@@ -48,18 +48,20 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(outbox: &Outbox) -> Self {
+    /// The statements for this outbox. One that the guard did not make may lack the column `baseline`.
+    pub(super) fn new(outbox: &Outbox, has_baseline: bool) -> Self {
         let table = outbox.qualified(Dialect::Postgres);
         let key = outbox.quoted_key_column();
         // The columns keep their types until after the sort; then only the rows that are sent become text.
         let stored = format!(
             "o.sequence, o.event_id, o.{key} as key, o.version, o.event_type, o.payload, o.occurred_at, \
-             o.traceparent, o.transaction_id"
+             o.traceparent, o.transaction_id, {} as baseline",
+            if has_baseline { "o.baseline" } else { "false" }
         );
         // A time that no `DateTime` can hold, `infinity` before all, must not reach the driver.
         let sent = "w.sequence, w.event_id, w.key::text, w.version::bigint, w.event_type::text, w.payload::text, \
              case when w.occurred_at >= '0001-01-01T00:00:00Z' and w.occurred_at < '10000-01-01T00:00:00Z' \
-             then w.occurred_at end, w.traceparent::text, w.transaction_id::text";
+             then w.occurred_at end, w.traceparent::text, w.transaction_id::text, w.baseline";
         Self {
             // `offset 0` and `materialized` keep the planner from turning the join around, and from walking the
             // primary key for the order's sake: each range is one look-up in the index.

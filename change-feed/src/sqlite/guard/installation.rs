@@ -69,8 +69,8 @@ async fn append_baselines(connection: &mut SqliteConnection, guard: &Guard, base
         }
     };
     let append = format!(
-        "insert into {outbox} ({key}, version, event_type, payload)
-         select a.{key}, a.{version}, $1, {payload} from {table} a
+        "insert into {outbox} ({key}, version, event_type, payload, baseline)
+         select a.{key}, a.{version}, $1, {payload}, true from {table} a
           where not exists (select 1 from {outbox} e where e.{key} = a.{key} and e.version = a.{version})
           order by a.{key}"
     );

@@ -34,6 +34,8 @@ create table {outbox} (
     payload text not null,
     occurred_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     traceparent text,
+    -- the state of a row that was adopted, with the effect of versions that have no event
+    baseline integer not null default false,
     constraint {event_id} unique (event_id),
     constraint {one} unique ({key}, version),
     constraint {json} check (json_valid(payload)),
