@@ -42,13 +42,20 @@ pub enum Mark {
 impl Change {
     /// An event at this position. The event of an adopted aggregate is a baseline.
     pub fn event(position: Position, event: EventRecord) -> Self {
-        let mark = if event.baseline { Mark::Baseline } else { Mark::Change };
-        Self { position, transaction: None, mark, content: Content::Event(event) }
+        Self::new(position, Content::Event(event))
     }
 
     /// A change of a row at this position.
     pub fn row(position: Position, change: RowChange) -> Self {
-        Self { position, transaction: None, mark: Mark::Change, content: Content::Row(change) }
+        Self::new(position, Content::Row(change))
+    }
+
+    pub(crate) fn new(position: Position, content: Content) -> Self {
+        let mark = match &content {
+            Content::Event(event) if event.baseline => Mark::Baseline,
+            Content::Event(_) | Content::Row(_) => Mark::Change,
+        };
+        Self { position, transaction: None, mark, content }
     }
 
     /// With its place in its database transaction.

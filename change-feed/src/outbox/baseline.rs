@@ -1,6 +1,9 @@
-//! How tables that have rows come under the guard: each row gets an event that tells of it as it is.
+//! The baseline event of rows that are adopted.
 
-/// The event that an adopted row's present version gets.
+/// The event that an adopted row gets at its present version. It holds the state of the row.
+///
+/// Its outbox row is marked (`baseline`), and so is its record (header `feed_baseline`): consumers take it instead of the
+/// versions that have no event.
 ///
 /// ```
 /// use change_feed::outbox::Baseline;
@@ -18,25 +21,25 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// Rows in one batch unless told otherwise: a batch holds the locks of its rows until it commits.
+    /// The default number of rows in a batch. A batch locks its rows until it commits.
     const BATCH_ROWS: u32 = 500;
 
-    /// A baseline of this event type. Its payload is the aggregate's row as a JSON object of its columns.
+    /// Creates a baseline of this event type. Its payload is the aggregate's row as a JSON object of its columns.
     pub fn new(event_type: impl Into<String>) -> Self {
         Self { event_type: event_type.into(), payload_sql: None, batch_rows: Self::BATCH_ROWS }
     }
 
-    /// Another payload: an SQL expression over the aggregate's row `a` that gives JSON, in the database's own dialect. It is
-    /// evaluated under the lock of the row, after which nothing that belongs to the row changes without an event.
+    /// Sets another payload: an SQL expression over the aggregate's row `a` that gives JSON, in the database's own dialect. It
+    /// is evaluated under the lock of the row; afterwards neither the row nor its children change without an event.
     ///
-    /// The expression becomes part of a statement: never make one of a user's input.
+    /// The expression becomes part of a statement: never build it from a user's input.
     #[must_use]
     pub fn payload_sql(mut self, expression: impl Into<String>) -> Self {
         self.payload_sql = Some(expression.into());
         self
     }
 
-    /// How many rows a transaction adopts: 500 unless given. On SQLite all are adopted in one.
+    /// Sets the number of rows that a transaction adopts, 500 by default. SQLite adopts all in one transaction.
     #[must_use]
     pub fn batch_rows(mut self, rows: u32) -> Self {
         self.batch_rows = rows.max(1);

@@ -1,6 +1,6 @@
 //! The databases, and how each writes a name.
 
-/// A database that the guard speaks to.
+/// A database that the guard supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -10,8 +10,8 @@ pub enum Dialect {
     Sqlite,
 }
 
-/// The words that either database reserves and that people call tables and columns by. A name that is reserved and not
-/// listed here makes the database refuse the script; it never changes what the script means.
+/// Words that a database reserves and that people use as names. If a reserved word is missing here, the database refuses
+/// the script; the meaning of a script never changes.
 const RESERVED: &str = "\
     all analyse analyze and any array as asc between both case cast check collate column commit constraint \
     create default deferrable delete desc distinct do drop else end escape except exists false fetch for foreign \
@@ -19,7 +19,7 @@ const RESERVED: &str = "\
     limit natural not notnull null offset on only or order placing primary references returning right select set \
     some table then to trailing transaction true union unique update user using values when where window with";
 
-/// A name as it stands in a statement: bare where it may be, quoted where it must be.
+/// Writes a name for a statement: quoted only where it must be.
 pub(crate) fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -27,7 +27,7 @@ pub(crate) fn identifier(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// A text as it stands in a statement.
+/// Writes a text for a statement, in quotes.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

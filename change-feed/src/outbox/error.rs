@@ -1,54 +1,54 @@
-//! What the guard answers instead of yes.
+//! The errors of the guard.
 
 use super::guard::Guard;
 use super::rule::Rule;
 
-/// Why a step, an append or an installation did not happen. After any of these the transaction is to be rolled back.
+/// Why a step, an append or an installation failed. Roll the transaction back after any of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// No row has this key: nothing to do but tell whoever asked.
-    #[error("no row of {table} has this key")]
+    /// No row has this key: report it to the caller.
+    #[error("no row of {table} has this key; nothing was changed")]
     NotFound {
         /// The aggregate's table.
         table: String,
     },
-    /// The aggregate is in a final state: nothing to do but tell whoever asked.
-    #[error("refused by {constraint}: the row is in its final state")]
+    /// The aggregate is in a final state: report it to the caller.
+    #[error("refused by {constraint}: the row is in its final state; roll the transaction back")]
     Final {
         /// The name of the rule, [`Rule::IsFinal`].
         constraint: String,
         /// The database's answer.
         source: sqlx::Error,
     },
-    /// Another rule or constraint of the tables refused: the program, or another one, goes round the legal order.
-    #[error("refused by {constraint}")]
+    /// Another rule or constraint of the tables refused: this program or another one does not keep the legal order.
+    #[error("refused by {constraint}; roll the transaction back")]
     Refused {
         /// The name of the rule or constraint.
         constraint: String,
         /// The database's answer.
         source: sqlx::Error,
     },
-    /// Another transaction was in the way (serialization failure, deadlock, lock timeout, busy): do the whole
-    /// transaction again.
-    #[error("another transaction was in the way")]
+    /// Another transaction was in the way (serialization failure, deadlock, lock timeout, busy): repeat the whole
+    /// transaction.
+    #[error("another transaction was in the way; roll this one back and repeat it")]
     Conflict(#[source] sqlx::Error),
-    /// The payload can't be written as JSON: mend the type that it has.
-    #[error("the payload can't be written as JSON")]
+    /// The payload can't be written as JSON: correct its type.
+    #[error("the payload can't be written as JSON; the event was not appended")]
     Payload(#[source] serde_json::Error),
-    /// The guard can't be installed on these tables: the reason says what to change.
-    #[error("the guard can't be installed: {reason}")]
+    /// The guard can't be installed on these tables. Nothing was installed; the reason says what to change.
+    #[error("the guard was not installed: {reason}")]
     Unfit {
-        /// What is wrong with the tables or the connection.
+        /// What is wrong with the tables or the connection, and what to do.
         reason: String,
     },
-    /// Anything else that the database or the connection to it said.
-    #[error("the database failed")]
+    /// Another error of the database or of the connection.
+    #[error("the database or the connection failed; roll the transaction back, and repeat it on a new connection")]
     Database(#[source] sqlx::Error),
 }
 
 impl GuardError {
-    /// Sorts the database's answer by the caller's next move.
+    /// Sorts an error of the database by the caller's next move.
     pub(crate) fn from_database(guard: &Guard, error: sqlx::Error) -> Self {
         match violated_constraint(&error) {
             Some(constraint) if constraint == guard.constraint(Rule::IsFinal) => {
@@ -60,7 +60,7 @@ impl GuardError {
         }
     }
 
-    /// The name of the rule or constraint that refused, where one did.
+    /// Returns the name of the rule or constraint that refused, if one did.
     pub fn constraint(&self) -> Option<&str> {
         match self {
             Self::Final { constraint, .. } | Self::Refused { constraint, .. } => Some(constraint),
@@ -73,10 +73,10 @@ impl GuardError {
 /// (<https://sqlite.org/rescode.html#constraint_trigger>).
 const SQLITE_CONSTRAINT_TRIGGER: &str = "1811";
 
-/// The name of the rule or constraint that a database refused by, the same name on PostgreSQL and SQLite.
+/// Returns the name of the rule or constraint that refused a statement, the same name on PostgreSQL and SQLite.
 ///
-/// For whoever writes with plain SQL beside [`Guard::begin`] and [`Guard::append`]. SQLite tells no name of a foreign key,
-/// so that a commit refused by [`Rule::VersionHasEvent`] answers nothing here; nor of a unique key that is not the guard's.
+/// For programs that write with plain SQL beside [`Guard::begin`] and [`Guard::append`]. SQLite gives no name for a foreign
+/// key, so that a commit refused by [`Rule::VersionHasEvent`] returns `None`, nor for a unique key of the user's own.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<String> {
     let database = error.as_database_error()?;
     if let Some(constraint) = database.constraint() {
@@ -91,7 +91,8 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<String> {
     raised.then(|| name.to_owned())
 }
 
-/// 40001 and 40P01, 55P03 (a lock timeout), and SQLite's BUSY (5) and LOCKED (6) with their extensions.
+/// Whether repeating the transaction can help: SQLSTATE 40001, 40P01 and 55P03 (a lock timeout), SQLite's BUSY (5) and
+/// LOCKED (6) with their extensions.
 fn is_conflict(error: &sqlx::Error) -> bool {
     let Some(code) = error.as_database_error().and_then(|error| error.code()) else {
         return false;

@@ -1,4 +1,4 @@
-//! An event on its way into the outbox.
+//! An event that is appended to an outbox.
 
 use std::fmt;
 
@@ -30,38 +30,38 @@ pub struct Event<'a, P: ?Sized> {
 }
 
 impl<'a, P: ?Sized> Event<'a, P> {
-    /// The event of this version of this aggregate, with an id of its own. The payload becomes JSON when it is appended.
+    /// Creates the event of this version of this aggregate, with a new id. The payload becomes JSON when it is appended.
     pub fn new(event_type: &'a str, key: impl Into<Key>, version: i64, payload: &'a P) -> Self {
         Self { id: Uuid::now_v7(), event_type, key: key.into(), version, payload, occurred_at: None, traceparent: None }
     }
 
-    /// With an id that the caller chose. Ids of UUID version 7 keep the index small.
+    /// Sets the id. Ids of UUID version 7 keep the index small.
     #[must_use]
     pub fn with_id(mut self, id: Uuid) -> Self {
         self.id = id;
         self
     }
 
-    /// When it happened; without, the database's clock says when it was appended. Kept to the microsecond.
+    /// Sets the time when it happened, kept to the microsecond. By default the database's clock when it is appended.
     #[must_use]
     pub fn occurred_at(mut self, time: DateTime<Utc>) -> Self {
         self.occurred_at = Some(time);
         self
     }
 
-    /// The writer's [trace context](https://www.w3.org/TR/trace-context/#traceparent-header), which travels to the consumer.
+    /// Sets the writer's [trace context](https://www.w3.org/TR/trace-context/#traceparent-header), which consumers receive.
     #[must_use]
     pub fn traceparent(mut self, traceparent: &'a str) -> Self {
         self.traceparent = Some(traceparent);
         self
     }
 
-    /// The event's id: a duplicate of it anywhere carries the same.
+    /// The event's id. A duplicate has the same id.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// The type as a consumer sees it, or as a router makes that of it.
+    /// The type of the event, as the outbox stores it.
     pub fn event_type(&self) -> &'a str {
         self.event_type
     }
@@ -76,13 +76,13 @@ impl<'a, P: ?Sized> Event<'a, P> {
         self.version
     }
 
-    /// What becomes the JSON of the record.
+    /// The payload, which becomes the JSON of the record.
     pub fn payload(&self) -> &'a P {
         self.payload
     }
 }
 
-/// Without the payload, which belongs in no log.
+/// Leaves the payload out, which must not appear in logs.
 impl<P: ?Sized> fmt::Debug for Event<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")

@@ -1,11 +1,11 @@
-//! The types of events, which come again and again: one allocation for each type, not one for each event.
+//! The types of events as consumers see them: one allocation for each type instead of one for each event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::table::Outbox;
 
-/// More different types than this are no types: they are kept no longer.
+/// The most types that are kept. An outbox with more uses its types as something else.
 const TYPES_MAX: usize = 1_000;
 
 /// The types of an outbox's events as consumers see them.
@@ -16,11 +16,12 @@ pub(crate) struct EventTypes {
 }
 
 impl EventTypes {
+    /// Creates an empty store.
     pub(crate) fn of(outbox: &Outbox) -> Self {
         Self { outbox: outbox.clone(), made: HashMap::new() }
     }
 
-    /// What consumers see of an event whose row has this type.
+    /// Returns the type that consumers see for this type of a row.
     pub(crate) fn get(&mut self, stored: &str) -> Arc<str> {
         if let Some(known) = self.made.get(stored) {
             return Arc::clone(known);

@@ -3,14 +3,13 @@
 use super::key::KeyType;
 use super::table::Outbox;
 
-/// The largest payload that the database accepts unless told otherwise: below the 1 MB that Kafka's brokers accept, with
-/// room for key and headers.
+/// The default limit of a payload: below the 1 MB that Kafka's brokers accept, with room for key and headers.
 pub(crate) const PAYLOAD_LIMIT_BYTES: u32 = 900_000;
 
 /// The guard "the event closes the version" of one aggregate table, its children tables and its outbox.
 ///
-/// It is a description: [`Guard::sql`] turns it into a script for a migration tool, and with the features `postgres` or
-/// `sqlite` it installs itself and works in a transaction of the caller's.
+/// It describes the tables. [`Guard::sql`] writes a script for a migration tool; with the features `postgres` or `sqlite`
+/// the guard installs itself, and steps and appends in a transaction of the caller's.
 ///
 /// ```
 /// use change_feed::outbox::{Dialect, Guard};
@@ -50,17 +49,17 @@ pub(crate) struct Children {
     pub(crate) limit: Option<u32>,
 }
 
-/// Who keeps the foreign key from a version to its event on SQLite.
+/// Where SQLite has the foreign key from a version to its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionKey {
-    /// The guard, in a table of its own.
+    /// In a table that the guard makes.
     Generated,
-    /// The aggregate's own `create table`.
+    /// In the aggregate's own `create table`.
     Declared,
 }
 
 impl Guard {
-    /// A guard for this aggregate table, with its key in the column `id`, its version in `version`, and the outbox
+    /// Creates a guard for this aggregate table, with its key in the column `id`, its version in `version`, and the outbox
     /// `<table>_events`.
     pub fn new(table: impl Into<String>) -> Self {
         let table = table.into();
@@ -79,7 +78,7 @@ impl Guard {
         }
     }
 
-    /// The column that identifies an aggregate: its primary key, or unique and not null. The outbox has a column of the
+    /// Sets the column that identifies an aggregate: its primary key, or unique and not null. The outbox has a column of the
     /// same name.
     #[must_use]
     pub fn key(mut self, column: impl Into<String>) -> Self {
@@ -87,41 +86,41 @@ impl Guard {
         self
     }
 
-    /// The key's type, where it is not a UUID.
+    /// Sets the key's type, if it is not a UUID.
     #[must_use]
     pub fn key_type(mut self, key_type: KeyType) -> Self {
         self.key_type = key_type;
         self
     }
 
-    /// The column that counts the aggregate's changes: an integer and not null.
+    /// Sets the column that counts the aggregate's changes: an integer and not null.
     #[must_use]
     pub fn version(mut self, column: impl Into<String>) -> Self {
         self.version = column.into();
         self
     }
 
-    /// A state that is never left, and in which nothing changes any more: the column has this value. May be given several
-    /// times; any one of them is final.
+    /// Adds a final state: when the column has this value, neither the aggregate nor its children change any more. May be
+    /// called several times; each of the states is final.
     #[must_use]
     pub fn final_state(mut self, column: impl Into<String>, value: impl Into<String>) -> Self {
         self.final_states.push((column.into(), value.into()));
         self
     }
 
-    /// A table whose rows belong to the aggregate that the column `key` names. May be given several times. A row whose
-    /// `key` is null belongs to none, and the guard leaves it alone.
+    /// Adds a children table, whose rows belong to the aggregate that the column `key` names. May be called several times. The
+    /// guard ignores a row whose `key` is null.
     #[must_use]
     pub fn children(mut self, table: impl Into<String>, key: impl Into<String>) -> Self {
         self.children.push(Children { table: table.into(), key: key.into(), own_keys: Vec::new(), limit: None });
         self
     }
 
-    /// A unique key of the children table given last that leaves the aggregate's key out (`line_id`, where lines are
-    /// numbered across all invoices).
+    /// Adds a unique key, without the aggregate's key in it, of the children table that was added last (`line_id`, if lines
+    /// are numbered across all invoices).
     ///
-    /// SQLite needs to know it: `INSERT OR REPLACE` removes the row that stands in its way without a word to any trigger,
-    /// and with such a key that row may be another aggregate's. [`Guard::install`] refuses a table that has one untold.
+    /// Needed for scripts for SQLite: `INSERT OR REPLACE` removes the conflicting row without calling a trigger, and with such
+    /// a key that row may be another aggregate's. [`Guard::install`] finds these keys in the database.
     #[must_use]
     pub fn children_key<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         if let Some(children) = self.children.last_mut() {
@@ -130,8 +129,8 @@ impl Guard {
         self
     }
 
-    /// The most rows of the children table given last that an aggregate may have; without, as many as it likes. They are
-    /// counted at each insert: a limit of hundreds costs little, one of many thousands doesn't.
+    /// Limits the rows that an aggregate may have in the children table that was added last. Each insert counts them, which
+    /// is cheap for a limit of hundreds and slow for many thousands.
     #[must_use]
     pub fn children_limit(mut self, limit: u32) -> Self {
         if let Some(children) = self.children.last_mut() {
@@ -140,46 +139,46 @@ impl Guard {
         self
     }
 
-    /// The outbox table, beside the aggregate's in the same schema.
+    /// Sets the name of the outbox table, in the schema of the aggregate's table.
     #[must_use]
     pub fn outbox(mut self, table: impl Into<String>) -> Self {
         self.outbox = table.into();
         self
     }
 
-    /// The schema of all these tables, where it is not `public`. SQLite has none and takes no notice.
+    /// Sets the schema of all these tables, if it is not `public`. SQLite has no schemas and ignores it.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// The largest payload that the database accepts, in bytes: 900,000 unless given. Keep it below what the broker
-    /// accepts in one message.
+    /// Sets the largest payload that the database accepts, in bytes; 900,000 by default. Keep it below the broker's limit for a
+    /// message.
     #[must_use]
     pub fn payload_limit_bytes(mut self, limit: u32) -> Self {
         self.payload_limit_bytes = limit;
         self
     }
 
-    /// Text before the name of everything that the guard makes but the outbox: constraints, triggers, functions.
+    /// Sets a prefix for the names of constraints, triggers and functions.
     #[must_use]
     pub fn name_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Says that on SQLite the aggregate's own `create table` has the foreign key of [`Guard::version_key_clause`].
+    /// Declares that on SQLite the aggregate's own `create table` has the foreign key of [`Guard::version_key_clause`].
     ///
-    /// SQLite can't add a foreign key to a table that exists, so the guard keeps it in a small table of its own unless told
-    /// that it is there. No difference on PostgreSQL.
+    /// SQLite can't add a foreign key to a table that exists, so by default the guard makes a small table for it. No effect on
+    /// PostgreSQL.
     #[must_use]
     pub fn version_key_declared(mut self) -> Self {
         self.version_key = VersionKey::Declared;
         self
     }
 
-    /// The outbox, as a source is told of it.
+    /// Describes the outbox for a source.
     pub fn outbox_table(&self) -> Outbox {
         let outbox = Outbox::new(&self.outbox, &self.key).key_type(self.key_type);
         match &self.schema {
@@ -188,7 +187,7 @@ impl Guard {
         }
     }
 
-    /// The aggregate's table, as it is: neither qualified nor quoted.
+    /// The name of the aggregate's table, neither qualified nor quoted.
     pub fn table_name(&self) -> &str {
         &self.table
     }

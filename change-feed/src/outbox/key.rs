@@ -31,7 +31,7 @@ impl KeyType {
     }
 }
 
-/// The id of one aggregate, as the library binds it.
+/// The id of an aggregate, as a parameter of statements.
 ///
 /// ```
 /// use change_feed::outbox::Key;
@@ -80,7 +80,7 @@ impl From<i64> for Key {
     }
 }
 
-/// The text that stands as the key of a record in Kafka.
+/// Writes the text that is the key of a record in Kafka.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

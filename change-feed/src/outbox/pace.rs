@@ -1,4 +1,4 @@
-//! When a polling source looks again.
+//! The rhythm of a polling source.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::time::{Instant, sleep_until};
 const BUSY_INTERVAL_MS: u64 = 5;
 /// The longest time between two polls.
 const IDLE_INTERVAL_MS: u64 = 200;
-/// An idle source waits this share of the time that it has been idle for: it slows down to
-/// [`IDLE_INTERVAL_MS`] within 1.6 s, and a change costs it at most an eighth of the silence before.
+/// An idle source waits this share of the time since the last change: it slows down to [`IDLE_INTERVAL_MS`] within 1.6 s,
+/// and a change waits at most an eighth of the silence before it.
 const IDLE_SHARE: u32 = 8;
 
 /// Wakes a polling source that would otherwise find a change at its next poll.
 ///
-/// A writer in the same process calls [`wake`](Wake::wake) after its commit, and the source looks at
-/// once. It is a hint and no more: nothing depends on it but latency.
+/// A writer in the same process calls [`wake`](Wake::wake) after its commit, and the source polls at once. It is a hint:
+/// only latency depends on it.
 ///
 /// ```
 /// use change_feed::Wake;
@@ -30,12 +30,12 @@ const IDLE_SHARE: u32 = 8;
 pub struct Wake(Arc<Notify>);
 
 impl Wake {
-    /// A handle that wakes nobody yet: give it to the builder of a source.
+    /// Creates a handle. Give it to the builder of a source.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets the source look at once. Cheap, never waits, and is remembered while the source is busy.
+    /// Makes the source poll at once. Never blocks, and is remembered while the source is busy.
     pub fn wake(&self) {
         self.0.notify_one();
     }
@@ -58,7 +58,7 @@ impl Pace {
         Self { active_at: now, next_poll_at: now }
     }
 
-    /// Waits until it is time to look, or somebody wakes the source. Dropping the future loses neither.
+    /// Waits until it is time to poll, or the source is woken. Dropping the future loses neither.
     pub(crate) async fn rest(&self, wake: &Wake) {
         tokio::select! {
             biased;
@@ -67,13 +67,13 @@ impl Pace {
         }
     }
 
-    /// Changes were found: look again at once.
+    /// Notes that changes were found: the next poll follows at once.
     pub(crate) fn active(&mut self) {
         self.active_at = Instant::now();
         self.next_poll_at = self.active_at;
     }
 
-    /// Nothing was found.
+    /// Notes that nothing was found.
     pub(crate) fn idle(&mut self) {
         let now = Instant::now();
         self.next_poll_at = now + interval(now - self.active_at);

@@ -13,7 +13,7 @@ pub enum Rule<'a> {
     /// The present version has its event when the next step is made, and when the transaction commits. For the commit it is
     /// a deferred foreign key; SQLite refuses the commit too, but names no constraint there.
     VersionHasEvent,
-    /// A final state is never left, and nothing in or under such an aggregate changes.
+    /// A final state is never left, and neither such an aggregate nor its children change.
     IsFinal,
     /// The key of an aggregate never changes.
     KeyIsFixed,
@@ -27,7 +27,7 @@ pub enum Rule<'a> {
     ChildrenHaveAggregate(&'a str),
     /// A row of this children table never disappears by REPLACE or TRUNCATE.
     ChildrenAreNeverReplaced(&'a str),
-    /// An aggregate has at most so many rows of this children table.
+    /// An aggregate has at most the given number of rows of this children table.
     ChildrenLimit(&'a str),
     /// An event is inserted at its aggregate's present version, by the transaction that stepped it.
     AtPresentVersion,
@@ -35,13 +35,13 @@ pub enum Rule<'a> {
     OnePerVersion,
     /// An event id is used once.
     EventIdIsUnique,
-    /// The database draws the sequence number. PostgreSQL overwrites what a writer says; SQLite refuses it.
+    /// The database assigns the sequence number. PostgreSQL overwrites a writer's value; SQLite refuses it.
     SequenceMovesOn,
-    /// A row of the outbox never changes and never goes, but by the owner's functions.
+    /// A row of the outbox is never changed or deleted, except by the owner's functions.
     IsImmutable,
     /// A payload fits into a message of the broker.
     PayloadSize,
-    /// A payload is JSON. PostgreSQL: by its type, without a constraint's name.
+    /// A payload is JSON. On PostgreSQL the column's type refuses others, without the name of a constraint.
     PayloadIsJson,
     /// A version is at least 1.
     VersionIsPositive,
@@ -51,7 +51,7 @@ pub enum Rule<'a> {
     TraceparentLength,
     /// A key that is text has 1 to 255 characters.
     KeyLength,
-    /// An event's time is a time: not infinity, and on SQLite not any other text.
+    /// The time of an event is a time: not infinity, and on SQLite no other text.
     OccurredAtIsTime,
 }
 
@@ -61,34 +61,36 @@ impl Rule<'_> {
         match self {
             Self::VersionStartsAtOne => "a new row starts at version 1",
             Self::VersionStepsByOne => "the version steps up by exactly 1",
-            Self::VersionHasEvent => "the present version has no event",
-            Self::IsFinal => "it is in its final state: neither it nor what belongs to it changes any more",
-            Self::KeyIsFixed => "the key never changes",
-            Self::IsNeverDeleted => "it is never deleted, replaced or inserted again",
+            Self::VersionHasEvent => "the present version has no event yet: append it first",
+            Self::IsFinal => "the row is in its final state: neither it nor its children can change",
+            Self::KeyIsFixed => "the key can't change",
+            Self::IsNeverDeleted => "a row can't be deleted, replaced or inserted again",
             Self::ChangesInsideAStep | Self::ChildrenChangeInsideAStep(_) => {
-                "changes stand between the step of the version and its event"
+                "make changes after the step of the version and before its event"
             }
-            Self::ChildrenHaveAggregate(_) => "what it belongs to does not exist",
-            Self::ChildrenAreNeverReplaced(_) => "it is never replaced or truncated",
-            Self::ChildrenLimit(_) => "what it belongs to has as many as it may",
-            Self::AtPresentVersion => "an event is inserted at the present version, by the transaction that stepped it",
-            Self::OnePerVersion => "this version has its event",
-            Self::EventIdIsUnique => "this event id is taken",
-            Self::SequenceMovesOn => "the sequence number is the database's to give, and above all earlier ones",
-            Self::IsImmutable => "an event never changes and never goes",
+            Self::ChildrenHaveAggregate(_) => "its aggregate does not exist",
+            Self::ChildrenAreNeverReplaced(_) => "a row can't be replaced or truncated",
+            Self::ChildrenLimit(_) => "its aggregate has reached the limit of rows",
+            Self::AtPresentVersion => {
+                "an event must be inserted at the present version, by the transaction that stepped it"
+            }
+            Self::OnePerVersion => "this version has an event already",
+            Self::EventIdIsUnique => "this event id is used already",
+            Self::SequenceMovesOn => "the database assigns the sequence number: leave it out",
+            Self::IsImmutable => "an event can't be changed or deleted",
             Self::PayloadSize => "the payload is over the limit",
             Self::PayloadIsJson => "the payload is not JSON",
             Self::VersionIsPositive => "a version is at least 1",
             Self::EventTypeLength => "an event type has 1 to 200 characters",
             Self::TraceparentLength => "a trace context has at most 512 characters",
             Self::KeyLength => "a key has 1 to 255 characters",
-            Self::OccurredAtIsTime => "an event's time is a time",
+            Self::OccurredAtIsTime => "occurred_at must be a time",
         }
     }
 }
 
 impl Guard {
-    /// The name that a refusal by this rule carries, the same on every database.
+    /// Returns the name that a refusal by this rule carries, the same on every database.
     ///
     /// PostgreSQL reports it as the constraint's name; SQLite begins the error's text with it.
     ///

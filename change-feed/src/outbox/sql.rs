@@ -6,7 +6,7 @@ use super::key::KeyType;
 use super::rule::Rule;
 use super::table::qualified;
 
-/// The names of a guard as they stand in a statement.
+/// The names of a guard, quoted for statements.
 pub(crate) struct Names {
     pub(crate) table: String,
     pub(crate) outbox: String,
@@ -27,7 +27,7 @@ impl Names {
         }
     }
 
-    /// "This row is in a final state", or nothing where there is no such state.
+    /// Writes the condition "this row is in a final state"; `None` if the guard has no such state.
     pub(crate) fn is_final(&self, row: &str, equals: &str) -> Option<String> {
         let states = self.final_states.iter().map(|(column, value)| format!("{row}.{column} {equals} {value}"));
         let condition = states.collect::<Vec<_>>().join(" or ");
@@ -52,17 +52,17 @@ impl Guard {
         version_key(self, Dialect::Sqlite)
     }
 
-    /// The name of something that is made for a table, as it stands in a statement.
+    /// Writes the name of an object that the guard makes for a table.
     pub(crate) fn named(&self, table: &str, rest: &str) -> String {
         identifier(&self.name_of(table, rest))
     }
 
-    /// A function or a sequence, which live in a schema.
+    /// Writes the qualified name of a function or a sequence.
     pub(crate) fn object(&self, table: &str, rest: &str) -> String {
         qualified(Dialect::Postgres, self.schema_name(), &self.name_of(table, rest))
     }
 
-    /// A constraint where it is declared.
+    /// Writes the name of a constraint.
     pub(crate) fn declared(&self, rule: Rule<'_>) -> String {
         identifier(&self.constraint(rule))
     }
@@ -74,7 +74,7 @@ impl Children {
     }
 }
 
-/// The bounds of an outbox's columns, one CHECK each, as lines of its `create table`.
+/// Writes the bounds of an outbox's columns, one CHECK each, as lines of its `create table`.
 pub(crate) fn bounds(guard: &Guard, payload_bytes: &str, is_time: &str) -> String {
     let key = identifier(guard.key_column());
     let mut checks = vec![
@@ -91,7 +91,7 @@ pub(crate) fn bounds(guard: &Guard, payload_bytes: &str, is_time: &str) -> Strin
     lines.collect::<Vec<_>>().join(",\n")
 }
 
-/// The foreign key from a version to its event, as a clause.
+/// Writes the clause of the foreign key from a version to its event.
 pub(crate) fn version_key(guard: &Guard, dialect: Dialect) -> String {
     let Names { outbox, key, version, .. } = Names::new(guard, dialect);
     let name = guard.declared(Rule::VersionHasEvent);

@@ -1,4 +1,4 @@
-//! The guard at work in the caller's own transaction.
+//! Installs the guard; steps and appends in the caller's own transaction.
 
 use serde::Serialize;
 
@@ -12,30 +12,32 @@ use super::key::Key;
 use super::table::qualified;
 
 impl Guard {
-    /// Installs the rules on tables that exist, and the outbox where it does not, in one transaction. Again is no change.
+    /// Installs the rules on tables that exist, and the outbox if it does not exist, in one transaction. Repeating it changes
+    /// nothing.
     ///
-    /// The tables are locked for as long as it takes; the aggregate's must not have rows without events (see
-    /// [`Guard::adopt`]). On SQLite the
-    /// connection must have `foreign_keys=ON` and be outside of a transaction.
+    /// Locks the tables until it has ended. The aggregate's table must not have rows without events (see [`Guard::adopt`]).
+    /// On SQLite the connection must have `foreign_keys=ON` and be outside of a transaction.
     ///
     /// # Errors
     ///
-    /// [`GuardError::Unfit`] says what to change about the tables; nothing was installed then, nor after any other error.
+    /// [`GuardError::Unfit`] says what to change. After any error nothing was installed.
     pub async fn install<C: GuardConnection>(&self, connection: &mut C) -> Result<(), GuardError> {
         connection.install(self).await.map_err(|error| self.not_installed(error))
     }
 
-    /// Installs the rules on tables that have rows: each row gets a baseline event at its present version. Answers how many
-    /// did. Stopped at any point, it goes on where it was when called again; when all is done, again is no change.
+    /// Installs the rules on tables that have rows: each row gets a baseline event at its present version. Returns the number
+    /// of these events. After an interruption, call it again to finish; repeating it after that changes nothing.
     ///
-    /// On PostgreSQL others write meanwhile, in the legal order: a row can't step until it has its baseline (refused by
-    /// [`Rule::VersionHasEvent`](super::Rule::VersionHasEvent): try again), and what belongs to it may change without a step
-    /// until then. The tables are locked at the beginning and at the end, for as long as it takes to create triggers. On
-    /// SQLite it is one transaction. The connection must be outside of a transaction.
+    /// Consumers receive the event as a baseline, which bridges the versions that have no event.
+    ///
+    /// On PostgreSQL other programs can write meanwhile, in the legal order. A row can't step until it has its baseline
+    /// (refused by [`Rule::VersionHasEvent`](super::Rule::VersionHasEvent): try again); its children may change without a
+    /// step until then. The tables are locked at the beginning and at the end, while triggers are created. On SQLite it is
+    /// one transaction. The connection must be outside of a transaction.
     ///
     /// # Errors
     ///
-    /// As [`Guard::install`], and [`GuardError::Refused`] where a payload is no event's, by its size for example.
+    /// As [`Guard::install`], and [`GuardError::Refused`] if a payload can't be an event's, for example because of its size.
     pub async fn adopt<C: GuardConnection>(&self, connection: &mut C, baseline: &Baseline) -> Result<u64, GuardError> {
         connection.adopt(self, baseline).await.map_err(|error| self.not_installed(error))
     }
@@ -47,17 +49,17 @@ impl Guard {
         }
     }
 
-    /// Locks the aggregate until the transaction ends, steps its version and answers the new one. What belongs to it may
-    /// change from here until the version's event is appended.
+    /// Locks the aggregate until the transaction ends, steps its version and returns the new one. The aggregate and its
+    /// children may change from here until the version's event is appended.
     ///
     /// A new aggregate needs no step: insert its row at version 1, then append.
     ///
-    /// On SQLite begin the transaction with `BEGIN IMMEDIATE`. Waits for another transaction that holds the aggregate.
-    /// Cancelled, it leaves the transaction in an unknown state: roll it back.
+    /// On SQLite begin the transaction with `BEGIN IMMEDIATE`. Waits for another transaction that has locked the aggregate.
+    /// If the future is dropped, the state of the transaction is unknown: roll it back.
     ///
     /// # Errors
     ///
-    /// [`GuardError::NotFound`], [`GuardError::Final`], [`GuardError::Conflict`] or what else the database says.
+    /// [`GuardError::NotFound`], [`GuardError::Final`], [`GuardError::Conflict`], or another error of the database.
     pub async fn begin<C: GuardConnection>(&self, connection: &mut C, key: impl Into<Key>) -> Result<i64, GuardError> {
         let table = qualified(C::DIALECT, self.schema_name(), self.table_name());
         let (key_column, version) = (identifier(self.key_column()), identifier(self.version_column()));
@@ -71,14 +73,14 @@ impl Guard {
         }
     }
 
-    /// Appends the event of the version that was stepped to, and so closes it.
+    /// Appends the event of the present version, and so closes the version.
     ///
-    /// Cancelled, it leaves the transaction in an unknown state: roll it back.
+    /// If the future is dropped, the state of the transaction is unknown: roll it back.
     ///
     /// # Errors
     ///
-    /// [`GuardError::Refused`] with the rule's name where the event is not the present version's, or too large;
-    /// [`GuardError::Payload`] where it is not JSON.
+    /// [`GuardError::Refused`] with the rule's name if the event is not that of the present version, or too large;
+    /// [`GuardError::Payload`] if it can't be written as JSON.
     pub async fn append<C: GuardConnection, P: Serialize + ?Sized>(
         &self,
         connection: &mut C,

@@ -1,9 +1,9 @@
-//! The outbox as a table: what a source is told to read.
+//! The table that holds an outbox.
 
 use super::dialect::{Dialect, identifier};
 use super::key::KeyType;
 
-/// Where an outbox is and which of its columns is the aggregate's key. Pure data: it opens nothing.
+/// The name of an outbox and of the column with the aggregate's key. Pure data: it opens nothing.
 ///
 /// Its columns are the same everywhere: `sequence`, `event_id`, the key, `version`, `event_type`, `payload`,
 /// `occurred_at`, `traceparent`, `baseline`, and on PostgreSQL `transaction_id`.
@@ -26,7 +26,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The outbox of this table, whose aggregates are identified by the column `key`, a UUID.
+    /// Describes the outbox in this table, whose aggregates are identified by the column `key`, a UUID.
     pub fn new(table: impl Into<String>, key: impl Into<String>) -> Self {
         Self {
             schema: None,
@@ -38,22 +38,22 @@ impl Outbox {
         }
     }
 
-    /// In a schema other than `public`. SQLite has none and takes no notice.
+    /// Sets a schema other than `public`. SQLite has no schemas and ignores it.
     #[must_use]
     pub fn in_schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// With a key that is not a UUID.
+    /// Sets the type of the key, if it is not a UUID.
     #[must_use]
     pub fn key_type(mut self, key_type: KeyType) -> Self {
         self.key_type = key_type;
         self
     }
 
-    /// With types that consumers see with something before and after the table's: `item_added`, between `order.` and `.v1`.
-    /// Without, they see the table's as it is.
+    /// Sets text that consumers see before and after the table's `event_type`: `item_added` between `order.` and `.v1`.
+    /// By default they see the table's value.
     ///
     /// ```
     /// use change_feed::outbox::Outbox;
@@ -68,7 +68,7 @@ impl Outbox {
         self
     }
 
-    /// The type that consumers see of this `event_type` of the table.
+    /// Returns the type that consumers see for this `event_type` of the table.
     pub fn cloud_event_type(&self, event_type: &str) -> String {
         [&self.type_prefix, event_type, &self.type_suffix].concat()
     }
@@ -78,12 +78,12 @@ impl Outbox {
         self.schema.as_deref().unwrap_or("public")
     }
 
-    /// The table's name, as it is: neither qualified nor quoted.
+    /// The table's name, neither qualified nor quoted.
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// The column that identifies the aggregate, as it is: not quoted.
+    /// The column that identifies the aggregate, not quoted.
     pub fn key_column(&self) -> &str {
         &self.key
     }
@@ -93,18 +93,18 @@ impl Outbox {
         self.key_type
     }
 
-    /// The table as it stands in a statement: qualified where the database has schemas, quoted where it must be.
+    /// Writes the table's name for a statement: qualified if the database has schemas, quoted where it must be.
     pub fn qualified(&self, dialect: Dialect) -> String {
         qualified(dialect, self.schema(), &self.table)
     }
 
-    /// The key's column as it stands in a statement.
+    /// Writes the name of the key's column for a statement.
     pub fn quoted_key_column(&self) -> String {
         identifier(&self.key)
     }
 }
 
-/// A table, or anything else in a schema, as it stands in a statement.
+/// Writes the name of a table, or of another object in a schema, for a statement.
 pub(crate) fn qualified(dialect: Dialect, schema: &str, name: &str) -> String {
     match dialect {
         Dialect::Postgres => format!("{}.{}", identifier(schema), identifier(name)),

@@ -1,11 +1,11 @@
-//! An outbox that is in a database already, found by its name.
+//! Finds an outbox in a database by its name.
 
 use sqlx::PgConnection;
 
 use crate::outbox::key::KeyType;
 use crate::outbox::table::Outbox;
 
-/// The column beside `version` in a unique key, of a table that has the columns of an outbox.
+/// Finds the column beside `version` in a unique key, of a table that has the columns of an outbox.
 const KEY_COLUMN: &str = "
 select k.attname::text, k.atttypid::regtype::text
 from pg_catalog.pg_class c
@@ -20,7 +20,7 @@ order by i.indexrelid
 limit 1";
 
 impl Outbox {
-    /// The outbox of this name in a PostgreSQL database; `None` if there is no such table, or one that is no outbox.
+    /// Finds the outbox of this name in a PostgreSQL database; `None` if no table of this name has the columns of an outbox.
     ///
     /// Its key is the column that is unique together with `version`.
     ///
@@ -36,7 +36,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// What the database or the connection to it said.
+    /// An error of the database or of the connection.
     pub async fn find(connection: &mut PgConnection, schema: &str, table: &str) -> Result<Option<Self>, sqlx::Error> {
         let found: Option<(String, String)> =
             sqlx::query_as(KEY_COLUMN).bind(schema).bind(table).fetch_optional(connection).await?;

@@ -1,10 +1,11 @@
-//! What a SQLite source is given before it connects.
+//! The set-up of a SQLite source.
 
+use std::fmt;
 use std::str::FromStr as _;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::database::{Database, judge};
+use super::database::{Database, classify};
 use super::reader::Limits;
 use super::source::SqliteOutboxSource;
 use crate::feed::identity::FeedName;
@@ -15,7 +16,7 @@ use crate::source::SourceError;
 const PAGE_ROWS_MAX: u32 = 10_000;
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
-/// What a [`SqliteOutboxSource`] is given before it connects.
+/// Sets up a [`SqliteOutboxSource`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct SqliteOutboxSourceBuilder {
@@ -26,21 +27,35 @@ pub struct SqliteOutboxSourceBuilder {
     wake: Wake,
 }
 
-#[derive(Debug, Clone)]
+/// The origin of the connections. `Debug` shows neither, since a URL can hold what is secret.
+#[derive(Clone)]
 enum Place {
     Url(String),
     Pool(SqlitePool),
 }
 
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url(_) => "Url",
+            Self::Pool(_) => "Pool",
+        })
+    }
+}
+
+impl SqliteOutboxSource {
+    /// Sets up a source for this feed on the database of a URL (`sqlite:path/to/file.db`).
+    pub fn builder(database_url: &str, feed: &FeedName) -> SqliteOutboxSourceBuilder {
+        SqliteOutboxSourceBuilder::new(Place::Url(database_url.to_owned()), feed)
+    }
+
+    /// Sets up a source for this feed on the application's own pool. It takes a connection for each poll and returns it.
+    pub fn on_pool(pool: SqlitePool, feed: &FeedName) -> SqliteOutboxSourceBuilder {
+        SqliteOutboxSourceBuilder::new(Place::Pool(pool), feed)
+    }
+}
+
 impl SqliteOutboxSourceBuilder {
-    pub(super) fn with_url(database_url: &str, feed: &FeedName) -> Self {
-        Self::new(Place::Url(database_url.to_owned()), feed)
-    }
-
-    pub(super) fn with_pool(pool: SqlitePool, feed: &FeedName) -> Self {
-        Self::new(Place::Pool(pool), feed)
-    }
-
     fn new(place: Place, feed: &FeedName) -> Self {
         Self {
             place,
@@ -51,45 +66,45 @@ impl SqliteOutboxSourceBuilder {
         }
     }
 
-    /// The outbox to capture.
+    /// Sets the outbox to capture.
     pub fn outbox(mut self, outbox: Outbox) -> Self {
         self.outbox = Some(outbox);
         self
     }
 
-    /// The handle by which writers in this process wake the source.
+    /// Sets the handle with which writers in this process wake the source.
     pub fn wake(mut self, wake: Wake) -> Self {
         self.wake = wake;
         self
     }
 
-    /// The most rows that are given as one; 10,000 unless set, at least 1. Above, a transaction may be split.
+    /// Limits the rows that are given at once, 10,000 by default and at least 1. A larger transaction may be split.
     pub fn max_page_rows(mut self, rows: u32) -> Self {
         self.limits.page_rows = rows.max(1);
         self
     }
 
-    /// The most bytes of payload that are held at a time, and one row more; 8 MiB unless set. Splits like
+    /// Limits the bytes of payload that are held at a time, 8 MiB by default; one row may exceed it. Splits like
     /// [`max_page_rows`](Self::max_page_rows).
     pub fn max_page_bytes(mut self, bytes: usize) -> Self {
         self.limits.page_bytes = bytes;
         self
     }
 
-    /// Opens the database once to check that the outbox is there.
+    /// Opens the database once to check that the outbox exists.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Fatal`] for a malformed URL, a missing or unreadable file, a database in memory, an outbox that is missing;
-    /// [`SourceError::Transient`] while another program locks the file.
+    /// [`SourceError::Fatal`] for a malformed URL, a missing or unreadable file, a database in memory, or a missing outbox;
+    /// [`SourceError::Transient`] while another program has locked the file.
     pub async fn connect(self) -> Result<SqliteOutboxSource, SourceError> {
         let database = match self.place {
             Place::Pool(pool) => Database::Shared(pool),
-            Place::Url(url) => Database::Own(Box::new(SqliteConnectOptions::from_str(&url).map_err(judge)?)),
+            Place::Url(url) => Database::Own(Box::new(SqliteConnectOptions::from_str(&url).map_err(classify)?)),
         };
         let outbox = self
             .outbox
-            .ok_or_else(|| SourceError::fatal("no outbox was named", "call outbox() on the builder of the source"))?;
+            .ok_or_else(|| SourceError::fatal("no outbox was set", "call outbox() on the builder of the source"))?;
         SqliteOutboxSource::connect(database, self.feed, outbox, self.limits, self.wake).await
     }
 }

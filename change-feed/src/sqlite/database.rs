@@ -1,4 +1,4 @@
-//! The file, and what its errors mean.
+//! The database's file, and what its errors mean for the feed.
 
 use std::fs::File;
 use std::io;
@@ -10,26 +10,26 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::source::SourceError;
 
-/// How long a statement waits for another writer.
+/// The longest time that a statement waits for another writer.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 /// One connection captures, one acknowledges.
 const CONNECTIONS: u32 = 2;
 
-/// Where the connections come from.
+/// The origin of the connections.
 #[derive(Debug, Clone)]
 pub(super) enum Database {
-    /// Of the source's own, opened anew at each election.
+    /// The source's own, opened anew at each election.
     Own(Box<SqliteConnectOptions>),
     /// The application's.
     Shared(SqlitePool),
 }
 
 impl Database {
-    /// Connections to the file that is there now.
+    /// Opens connections to the file that the path names now.
     pub(super) async fn open(&self) -> Result<SqlitePool, SourceError> {
         match self {
             Self::Shared(pool) => Ok(pool.clone()),
-            Self::Own(options) => open(options).await.map_err(judge),
+            Self::Own(options) => open(options).await.map_err(classify),
         }
     }
 }
@@ -40,37 +40,37 @@ async fn open(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error>
         .create_if_missing(false)
         .busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))
         .disable_statement_logging();
-    // A pool keeps trying to open what is no database; one connection says what is wrong at once.
+    // A pool keeps trying to open a file that is not a database; a single connection fails at once.
     let mut connection = options.connect().await?;
     let mode: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut connection).await?;
     connection.close().await?;
     if mode == "wal" {
-        // An acknowledgement that a power failure takes back only costs repetition: it need not wait for
-        // the disk, and neither does a writer of the application that waits for it.
+        // An acknowledgement that a power failure undoes costs only repetition: it need not wait for the disk, nor make a
+        // writer of the application wait.
         options = options.synchronous(SqliteSynchronous::Normal);
     }
     let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
     pool.idle_timeout(None).max_lifetime(None).connect_with(options).await
 }
 
-/// The path of the database's file.
+/// Returns the path of the database's file.
 pub(super) async fn path(pool: &SqlitePool) -> Result<PathBuf, SourceError> {
     let asked = sqlx::query_scalar("select file from pragma_database_list where name = 'main'");
-    let file: Option<String> = asked.fetch_one(pool).await.map_err(judge)?;
+    let file: Option<String> = asked.fetch_one(pool).await.map_err(classify)?;
     match file {
         Some(file) if !file.is_empty() => Ok(PathBuf::from(file)),
         _ => Err(SourceError::fatal(
-            "the database is in memory, so nothing can be resumed and no other relay can be kept out",
+            "the database is in memory: a restart would lose it, and a second relay could not be excluded",
             "give the feed a database in a file",
         )),
     }
 }
 
-/// Waits until what was read is on the disk.
+/// Waits until the changes that were read are on the disk.
 ///
-/// In WAL mode with `synchronous = NORMAL` a commit can be read, and published, and be gone after a power failure. The log file
-/// may be opened and closed by anybody: SQLite's locks are on the other two files, which must not be (closing
-/// any descriptor of a file drops a process's POSIX locks on it).
+/// In WAL mode with `synchronous = NORMAL` a commit can be read, and published, and be gone after a power failure. Opening
+/// and closing the log file is safe: SQLite's locks are on the other two files (closing any descriptor of a file drops a
+/// process's POSIX locks on it).
 pub(super) async fn sync_log(database_path: &Path) -> Result<(), SourceError> {
     let mut log = database_path.as_os_str().to_owned();
     log.push("-wal");
@@ -82,8 +82,8 @@ pub(super) async fn sync_log(database_path: &Path) -> Result<(), SourceError> {
     synced.await.map_err(SourceError::transient)?.map_err(SourceError::transient)
 }
 
-/// What an error of SQLite means for the feed: <https://sqlite.org/rescode.html>.
-pub(super) fn judge(error: sqlx::Error) -> SourceError {
+/// Classifies an error of SQLite by what the feed does next: <https://sqlite.org/rescode.html>.
+pub(super) fn classify(error: sqlx::Error) -> SourceError {
     const CANT_OPEN: i64 = 14;
     const READ_ONLY: i64 = 8;
     const NOT_A_DATABASE: i64 = 26;
@@ -92,9 +92,9 @@ pub(super) fn judge(error: sqlx::Error) -> SourceError {
         sqlx::Error::Database(refusal) => {
             let extended: i64 = refusal.code().and_then(|code| code.parse().ok()).unwrap_or_default();
             match extended & 0xff {
-                CANT_OPEN => "create the database first, and let the feed's process read and write it",
-                READ_ONLY => "let the feed's process write to the database: it keeps its position there",
-                NOT_A_DATABASE | CORRUPT => "restore the database",
+                CANT_OPEN => "create the database first, and let the feed's process read and write its file and folder",
+                READ_ONLY => "let the feed's process write to the database, where it stores its position",
+                NOT_A_DATABASE | CORRUPT => "restore the database from a backup",
                 _ if refusal.message().starts_with("no such") => {
                     "install the outbox (see change_feed::outbox::Guard), or name the right one"
                 }
@@ -108,7 +108,7 @@ pub(super) fn judge(error: sqlx::Error) -> SourceError {
         _ => return SourceError::transient(error),
     };
     SourceError::Fatal {
-        what: "the database refused the feed".to_owned(),
+        what: "the feed can't use the SQLite database".to_owned(),
         remedy: remedy.to_owned(),
         source: Some(Box::new(error)),
     }
@@ -116,7 +116,7 @@ pub(super) fn judge(error: sqlx::Error) -> SourceError {
 
 /// Runs a script of several statements as one transaction.
 pub(super) async fn run_script(pool: &SqlitePool, script: &'static str) -> Result<(), SourceError> {
-    let mut transaction = pool.begin_with("begin immediate").await.map_err(judge)?;
-    (&mut *transaction).execute(sqlx::raw_sql(script)).await.map_err(judge)?;
-    transaction.commit().await.map_err(judge)
+    let mut transaction = pool.begin_with("begin immediate").await.map_err(classify)?;
+    (&mut *transaction).execute(sqlx::raw_sql(script)).await.map_err(classify)?;
+    transaction.commit().await.map_err(classify)
 }

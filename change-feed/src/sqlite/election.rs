@@ -1,4 +1,4 @@
-//! Who captures: an exclusive lock on a file beside the database.
+//! The election of the capturing relay: an exclusive lock on a file beside the database.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::feed::identity::FeedName;
 use crate::source::SourceError;
 
-/// A standby relay asks so often whether the lock is free.
+/// The interval at which a standby relay tries to take the lock.
 const STANDBY_INTERVAL_MS: u64 = 200;
-/// The holder looks so often whether the files it holds are still those of the paths.
+/// The interval at which the holder checks that its files are still those of the paths.
 const CONFIRM_INTERVAL_MS: u64 = 1_000;
 
-/// The election, held until it is dropped, or until the process ends.
+/// A won election, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct Election {
     lock: File,
@@ -23,11 +23,11 @@ pub(super) struct Election {
     confirmed_at: Instant,
 }
 
-/// What tells a file from another that takes its path, where the system tells.
+/// Identifies a file, if the system has such an identity.
 type Identity = (u64, u64);
 
 impl Election {
-    /// Waits until this is the one holder of the feed's lock.
+    /// Waits until this relay holds the feed's lock.
     pub(super) async fn win(database_path: &Path, feed: &FeedName) -> Result<Self, SourceError> {
         let mut name = database_path.as_os_str().to_owned();
         name.push(format!(".{feed}.lock"));
@@ -36,7 +36,7 @@ impl Election {
         loop {
             let lock = open(&lock_path)?;
             match lock.try_lock() {
-                // Whoever removed the file meanwhile has made room for a second holder.
+                // If somebody removed the file meanwhile, another relay could lock its successor.
                 Ok(()) if is_at(&lock, &lock_path) => {
                     tracing::info!(target: "change_feed::source", %feed, lock = %lock_path.display(), "elected");
                     return Ok(Self {
@@ -58,7 +58,7 @@ impl Election {
         }
     }
 
-    /// That nobody has put another file in the place of the database or of the lock. Looks at most once a second.
+    /// Checks that neither the database nor the lock file was replaced, at most once a second.
     pub(super) fn confirm_from_time_to_time(&mut self) -> Result<(), SourceError> {
         if self.confirmed_at.elapsed() < Duration::from_millis(CONFIRM_INTERVAL_MS) {
             return Ok(());
@@ -66,7 +66,7 @@ impl Election {
         self.confirm()
     }
 
-    /// That nobody has put another file in the place of the database or of the lock.
+    /// Checks that neither the database nor the lock file was replaced.
     pub(super) fn confirm(&mut self) -> Result<(), SourceError> {
         if !is_at(&self.lock, &self.lock_path) {
             return Err(SourceError::transient(format!("{} was replaced", self.lock_path.display())));
@@ -87,13 +87,13 @@ fn open(path: &Path) -> Result<File, SourceError> {
 
 fn refused(path: &Path, error: io::Error) -> SourceError {
     SourceError::Fatal {
-        what: format!("the lock file {} can't be used", path.display()),
+        what: format!("the lock file {} can't be used, so nothing was captured", path.display()),
         remedy: "let the feed's process write in the database's folder, on a file system with locks".to_owned(),
         source: Some(Box::new(error)),
     }
 }
 
-/// Whether `file` is what the path leads to.
+/// Whether `file` is the file at this path.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(held), Ok(found)) => identity(&held) == identity(&found),

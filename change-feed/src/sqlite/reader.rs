@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row as _, ValueRef as _};
 use uuid::Uuid;
 
-use super::database::judge;
+use super::database::classify;
 use crate::feed::change::Change;
 use crate::feed::event::{EventId, EventRecord};
 use crate::feed::mismatch::Mismatch;
@@ -22,12 +22,12 @@ use crate::source::SourceError;
 /// The letter of this kind of source in a position.
 const KIND: char = 's';
 
-/// How much is read at a time.
+/// Limits of a page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// The most rows.
     pub(super) page_rows: u32,
-    /// A page ends with the row that takes its payloads to so many bytes.
+    /// A page ends with the row that takes its payloads to this size.
     pub(super) page_bytes: usize,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Reader {
     limits: Limits,
     outbox: Arc<str>,
     event_types: EventTypes,
-    /// The last sequence that has been given; `None` until the start.
+    /// The sequence of the last row that was given; `None` until the start.
     last_sequence: Option<i64>,
 }
 
@@ -62,7 +62,7 @@ impl Reader {
         }
     }
 
-    /// Starts after `position`, if this file has come that far.
+    /// Starts after `position`, if this file reaches it.
     pub(super) async fn start(&mut self, pool: &SqlitePool, position: &Position) -> Result<(), SourceError> {
         if !position.is_origin() && position.kind() != Some(KIND) {
             return Err(SourceError::Closed(Mismatch::made_by_another_kind(position, "sqlite")));
@@ -78,16 +78,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether another event stands where the last one stood: a copy that was restored and has grown since. An
-    /// event that was pruned tells nothing.
+    /// Whether another event has the sequence of the last one: in a copy that was restored and has grown since. If the event
+    /// was pruned, this can't be told.
     async fn has_another_event_at(&self, pool: &SqlitePool, position: &Position) -> Result<bool, SourceError> {
         let asked = sqlx::query(sqlx::AssertSqlSafe(&*self.event_at)).bind(signed(position.major()));
-        let found = asked.fetch_optional(pool).await.map_err(judge)?;
-        let found = found.map(|row| uuid(&row, 0)).transpose().map_err(judge)?;
+        let found = asked.fetch_optional(pool).await.map_err(classify)?;
+        let found = found.map(|row| uuid(&row, 0)).transpose().map_err(classify)?;
         Ok(position.minor() != 0 && found.is_some_and(|event_id| event_bits(event_id) != position.minor()))
     }
 
-    /// Looks once. The progress does not move before [`Reader::advance`].
+    /// Reads the next page. The progress moves with [`Reader::advance`].
     pub(super) async fn poll(&mut self, pool: &SqlitePool) -> Result<Option<Changes>, SourceError> {
         let after = self.last_sequence.ok_or_else(|| SourceError::transient("the source has not been started"))?;
         let mut changes = Vec::new();
@@ -95,8 +95,8 @@ impl Reader {
         let mut bytes = 0;
         let query = sqlx::query(sqlx::AssertSqlSafe(&*self.select)).bind(after).bind(self.limits.page_rows);
         let mut rows = query.fetch(pool);
-        while let Some(row) = rows.try_next().await.map_err(judge)? {
-            let (sequence, event) = capture(&row, &self.outbox, &mut self.event_types).map_err(judge)?;
+        while let Some(row) = rows.try_next().await.map_err(classify)? {
+            let (sequence, event) = capture(&row, &self.outbox, &mut self.event_types).map_err(classify)?;
             bytes += event.payload.len();
             last = Some(Position::new(KIND, sequence, event_bits(*event.event_id.as_uuid())));
             changes.push(Change::event(Position::new(KIND, sequence, 0), event));
@@ -107,7 +107,7 @@ impl Reader {
         Ok(last.map(|last| Changes::complete(changes, last)))
     }
 
-    /// Moves past what a poll found, which is now given.
+    /// Moves past the changes of a poll, which the caller now gives.
     pub(super) fn advance(&mut self, given: &Changes) {
         if let Some(position) = given.end.position() {
             self.last_sequence = Some(signed(position.major()));
@@ -119,27 +119,30 @@ impl Reader {
 pub(super) async fn inspect(pool: &SqlitePool, outbox: &Outbox) -> Result<bool, SourceError> {
     let asked =
         sqlx::query_scalar("select sql from sqlite_schema where type = 'table' and name = ?1").bind(outbox.table());
-    let definition: Option<String> = asked.fetch_optional(pool).await.map_err(judge)?;
+    let definition: Option<String> = asked.fetch_optional(pool).await.map_err(classify)?;
     let Some(definition) = definition else {
         return Err(SourceError::fatal(
-            format!("there is no outbox {} in this database", outbox.table()),
+            format!("outbox {} does not exist in this database", outbox.table()),
             "install it (see change_feed::outbox::Guard), or name the right file and table",
         ));
     };
     if !definition.to_ascii_lowercase().contains("autoincrement") {
         return Err(SourceError::fatal(
-            format!("the sequence of {} is no AUTOINCREMENT key: SQLite may give a number twice", outbox.table()),
+            format!(
+                "outbox {}: its sequence is not an AUTOINCREMENT key, so SQLite may use a number twice",
+                outbox.table()
+            ),
             "let change_feed::outbox::Guard make the outbox",
         ));
     }
     let column = "select exists (select 1 from pragma_table_info(?1) where name = 'baseline')";
-    sqlx::query_scalar(column).bind(outbox.table()).fetch_one(pool).await.map_err(judge)
+    sqlx::query_scalar(column).bind(outbox.table()).fetch_one(pool).await.map_err(classify)
 }
 
-/// The highest sequence that the table ever gave, also if that row is gone.
+/// Reads the highest sequence that the table ever used, even if that row was deleted.
 async fn highest_ever(pool: &SqlitePool, table: &str) -> Result<u64, SourceError> {
     let asked = sqlx::query_scalar("select seq from sqlite_sequence where name = ?1").bind(table);
-    let highest: Option<i64> = asked.fetch_optional(pool).await.map_err(judge)?;
+    let highest: Option<i64> = asked.fetch_optional(pool).await.map_err(classify)?;
     Ok(highest.map_or(0, |sequence| u64::try_from(sequence).unwrap_or_default()))
 }
 
@@ -169,28 +172,28 @@ fn capture(
 }
 
 fn no_such_time(event_id: Uuid, source: sqlx::Error) -> sqlx::Error {
-    sqlx::Error::Decode(format!("event {event_id} happened at no time that can be read: {source}").into())
+    sqlx::Error::Decode(format!("event {event_id}: invalid occurred_at: {source}").into())
 }
 
-/// The last 64 bits of an event's id, random ones in a UUID of version 4 or 7: they tell the event at the end of a run
-/// from any other, and are never 0.
+/// The last 64 bits of an event's id, which are random in a UUID of version 4 or 7 and never 0. They distinguish the event at
+/// the end of a run from others.
 fn event_bits(event_id: Uuid) -> u64 {
     event_id.as_u64_pair().1
 }
 
-/// SQLite has no unsigned integers, and a sequence counts from 1: nothing is cut off.
+/// SQLite has no unsigned integers, and a sequence counts from 1: no value is cut off.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A UUID, as text or as sixteen bytes.
+/// Reads a UUID, stored as text or as sixteen bytes.
 fn uuid(row: &SqliteRow, column: usize) -> Result<Uuid, sqlx::Error> {
     let stored: &[u8] = row.try_get_unchecked(column)?;
     let parsed = if stored.len() == 16 { Uuid::from_slice(stored) } else { Uuid::try_parse_ascii(stored) };
     parsed.map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
-/// A key as text: a UUID's bytes and an integer are written out.
+/// Reads a key as text, whichever type the column has.
 fn key(row: &SqliteRow, column: usize) -> Result<Arc<str>, sqlx::Error> {
     let kind = row.try_get_raw(column)?.type_info().to_string();
     if kind == "BLOB" {

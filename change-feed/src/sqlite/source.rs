@@ -1,4 +1,4 @@
-//! The source: the election's holder reads, and stores what is acknowledged.
+//! The source on an outbox of SQLite.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::builder::SqliteOutboxSourceBuilder;
 use super::database;
 use super::database::Database;
 use super::election::Election;
@@ -44,11 +43,11 @@ pub struct SqliteOutboxSource {
     limits: Limits,
     wake: Wake,
     capture: Mutex<Option<Capture>>,
-    /// Its own lock: what is acknowledged does not wait for a poll.
+    /// Has its own lock: an acknowledgement does not wait for a poll.
     held: Mutex<Option<Held>>,
 }
 
-/// What only the reader uses.
+/// The state of the reader.
 struct Capture {
     pool: SqlitePool,
     path: PathBuf,
@@ -56,7 +55,7 @@ struct Capture {
     pace: Pace,
 }
 
-/// What the election's holder has.
+/// The state of an elected relay.
 struct Held {
     election: Election,
     pool: SqlitePool,
@@ -64,17 +63,7 @@ struct Held {
 }
 
 impl SqliteOutboxSource {
-    /// A source for this feed on the database of a URL (`sqlite:path/to/file.db`), to be told its outbox.
-    pub fn builder(database_url: &str, feed: &FeedName) -> SqliteOutboxSourceBuilder {
-        SqliteOutboxSourceBuilder::with_url(database_url, feed)
-    }
-
-    /// A source for this feed on the application's own pool. It takes a connection for each poll and gives it back.
-    pub fn on_pool(pool: SqlitePool, feed: &FeedName) -> SqliteOutboxSourceBuilder {
-        SqliteOutboxSourceBuilder::with_pool(pool, feed)
-    }
-
-    /// The handle by which writers in this process wake the source.
+    /// The handle with which writers in this process wake the source.
     pub fn waker(&self) -> Wake {
         self.wake.clone()
     }
@@ -95,7 +84,7 @@ impl SqliteOutboxSource {
         Ok(Self { database, feed, outbox, limits, wake, capture: Mutex::new(None), held: Mutex::new(None) })
     }
 
-    /// The election that is held, confirmed, or nothing.
+    /// Locks the state of an elected relay, if its election still holds.
     async fn held(&self) -> Result<MutexGuard<'_, Option<Held>>, SourceError> {
         let mut held = self.held.lock().await;
         if let Some(now) = held.as_mut()
@@ -197,7 +186,7 @@ impl Source for SqliteOutboxSource {
     }
 
     async fn release(&self) {
-        // A `next` that rests sees it when it wakes up.
+        // A waiting `next` notices it when it wakes up.
         *self.held.lock().await = None;
     }
 }

@@ -1,9 +1,9 @@
-//! What is stored of a feed in its source's database.
+//! The state of a feed in its source's database.
 
 use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
 
-use super::database::{judge, run_script};
+use super::database::{classify, run_script};
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::FeedName;
 use crate::source::SourceError;
@@ -16,37 +16,37 @@ create table if not exists change_feed_feeds (
     epoch           integer,
     -- Positions of one epoch sort as their text does.
     position        text,
-    -- Every outbox row through this sequence is published, for statements that prune.
+    -- Every outbox row up to this sequence is published: statements that prune use it.
     published       integer,
     checkpoint      text,
     acknowledged_at text
 ) without rowid;
 ";
 
-/// Makes the tables if they aren't there, and tells the database's id.
+/// Creates the tables if they are missing, and returns the database's id.
 pub(super) async fn create(pool: &SqlitePool) -> Result<String, SourceError> {
     let tables = "select count(*) from sqlite_schema where name in ('change_feed_database', 'change_feed_feeds')";
-    let present: i64 = sqlx::query_scalar(tables).fetch_one(pool).await.map_err(judge)?;
+    let present: i64 = sqlx::query_scalar(tables).fetch_one(pool).await.map_err(classify)?;
     if present < 2 {
         run_script(pool, CREATE).await?;
     }
     let id = || sqlx::query_scalar("select id from change_feed_database").fetch_optional(pool);
-    if let Some(id) = id().await.map_err(judge)? {
+    if let Some(id) = id().await.map_err(classify)? {
         return Ok(id);
     }
     let made = "insert into change_feed_database (id) select ?1 where not exists (select 1 from change_feed_database)";
-    sqlx::query(made).bind(Uuid::now_v7().to_string()).execute(pool).await.map_err(judge)?;
-    id().await.map_err(judge)?.ok_or_else(|| SourceError::transient("the database's id was deleted"))
+    sqlx::query(made).bind(Uuid::now_v7().to_string()).execute(pool).await.map_err(classify)?;
+    id().await.map_err(classify)?.ok_or_else(|| SourceError::transient("the database's id was deleted"))
 }
 
-/// What is stored at present.
+/// Reads the stored checkpoint.
 pub(super) async fn checkpoint(pool: &SqlitePool, feed: &FeedName) -> Result<Option<Checkpoint>, SourceError> {
     let asked = sqlx::query_scalar("select checkpoint from change_feed_feeds where feed = ?1").bind(feed.as_str());
-    let json: Option<Option<String>> = asked.fetch_optional(pool).await.map_err(judge)?;
+    let json: Option<Option<String>> = asked.fetch_optional(pool).await.map_err(classify)?;
     json.flatten().as_deref().map(read).transpose()
 }
 
-/// Stores a checkpoint unless a later one is stored.
+/// Stores a checkpoint unless a later one is stored already.
 pub(super) async fn store(pool: &SqlitePool, captures: &str, checkpoint: &Checkpoint) -> Result<(), SourceError> {
     let statement = "insert into change_feed_feeds as f
             (feed, captures, epoch, position, published, checkpoint, acknowledged_at)
@@ -66,12 +66,12 @@ pub(super) async fn store(pool: &SqlitePool, captures: &str, checkpoint: &Checkp
         .bind(checkpoint.position.to_string())
         .bind(i64::try_from(checkpoint.position.major()).unwrap_or(i64::MAX))
         .bind(json);
-    stored.execute(pool).await.map(drop).map_err(judge)
+    stored.execute(pool).await.map(drop).map_err(classify)
 }
 
 fn read(json: &str) -> Result<Checkpoint, SourceError> {
     serde_json::from_str(json).map_err(|error| SourceError::Fatal {
-        what: "the checkpoint in change_feed_feeds is not one that this version of change-feed can read".to_owned(),
+        what: "this version of change-feed can't read the checkpoint in change_feed_feeds".to_owned(),
         remedy: "run the version that wrote it, or a newer one".to_owned(),
         source: Some(Box::new(error)),
     })

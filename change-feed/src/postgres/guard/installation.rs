@@ -1,12 +1,12 @@
-//! Installing on PostgreSQL, and adopting rows while others write them.
+//! Installs the guard on PostgreSQL, and adopts rows while others write them.
 //!
 //! ```text
 //!  one short transaction     batches, each a transaction          while others write      one short transaction
 //!  outbox, strict rules,     lock some rows without an event,     validate the key:       the usual rules
 //!  key NOT VALID             append a baseline for each           every row has one
 //! ```
-//! The strict rules take nothing for granted of a committed row: a step asks for its event. Until a row has its baseline
-//! it can't step, and what belongs to it changes under its lock, so that the baseline tells of every such change.
+//! The strict rules assume nothing of a committed row: a step requires the event of its version. Until a row has its
+//! baseline it can't step, and its children change under its lock, so that the baseline contains every such change.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
@@ -19,7 +19,7 @@ use crate::outbox::guard::Guard;
 use crate::outbox::rule::Rule;
 use crate::outbox::table::qualified;
 
-/// What of the guard is there.
+/// The parts of the guard that exist.
 struct Found {
     outbox: bool,
     key: Key,
@@ -35,9 +35,10 @@ enum Key {
 
 pub(crate) async fn install(connection: &mut PgConnection, guard: &Guard) -> Result<(), InstallError> {
     let mut transaction = connection.begin().await?;
-    let found = look(&mut transaction, guard).await?;
+    let found = find(&mut transaction, guard).await?;
     if found.key == Key::NotValidated {
-        let reason = format!("the adoption of {} is not finished: adopt again", guard.table_name());
+        let reason =
+            format!("the adoption of {} is not finished; call adopt again, which continues it", guard.table_name());
         return Err(InstallError::Unfit(reason));
     }
     let mut statements = new_outbox(guard, &found);
@@ -56,7 +57,7 @@ pub(crate) async fn adopt(
     baseline: &Baseline,
 ) -> Result<u64, InstallError> {
     let mut transaction = connection.begin().await?;
-    let found = look(&mut transaction, guard).await?;
+    let found = find(&mut transaction, guard).await?;
     if found.key != Key::Valid {
         let mut statements = new_outbox(guard, &found);
         statements.push_str(&script::triggers(guard, Committed::MayBeOlder));
@@ -74,14 +75,14 @@ pub(crate) async fn adopt(
         }
         adopted += batch;
     }
-    // In this order: the usual rules rely on the key.
+    // The key first: the usual rules rely on it.
     let validate = AssertSqlSafe(script::validate_version_key(guard));
     sqlx::raw_sql(validate).execute(&mut *connection).await?;
     install(connection, guard).await?;
     Ok(adopted)
 }
 
-/// Appends a baseline for some rows that have no event at their version, and answers for how many.
+/// Appends a baseline for some rows that have no event at their version. Returns the number of rows.
 async fn adopt_batch(connection: &mut PgConnection, guard: &Guard, baseline: &Baseline) -> sqlx::Result<u64> {
     let table = qualified(Dialect::Postgres, guard.schema_name(), guard.table_name());
     let outbox = guard.outbox_table().qualified(Dialect::Postgres);
@@ -93,7 +94,7 @@ async fn adopt_batch(connection: &mut PgConnection, guard: &Guard, baseline: &Ba
     );
     let payload = baseline.payload().unwrap_or("row_to_json(a)");
     let keys = guard.kind_of_key().sql(Dialect::Postgres);
-    // A statement of its own: its snapshot sees whatever changed before the locks were there.
+    // A statement of its own: its snapshot sees all changes that were made before the rows were locked.
     let append = format!(
         "insert into {outbox} ({key}, version, event_type, payload, baseline)
          select a.{key}, a.{version}, $1, ({payload})::json, true from {table} a
@@ -109,8 +110,8 @@ async fn adopt_batch(connection: &mut PgConnection, guard: &Guard, baseline: &Ba
     Ok(locked.len() as u64)
 }
 
-/// Looks at what is there, under a lock: two programs that start at once install one after the other.
-async fn look(connection: &mut PgConnection, guard: &Guard) -> Result<Found, InstallError> {
+/// Finds the parts of the guard that exist, under a lock: programs that start at once install one after the other.
+async fn find(connection: &mut PgConnection, guard: &Guard) -> Result<Found, InstallError> {
     let outbox = guard.outbox_table().qualified(Dialect::Postgres);
     let table = qualified(Dialect::Postgres, guard.schema_name(), guard.table_name());
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
@@ -127,7 +128,7 @@ async fn look(connection: &mut PgConnection, guard: &Guard) -> Result<Found, Ins
     .fetch_one(connection)
     .await?;
     if !found.try_get::<bool, _>("aggregate")? {
-        return Err(InstallError::Unfit(format!("there is no table {table}")));
+        return Err(InstallError::Unfit(format!("the table {table} does not exist; create it first")));
     }
     let key = match found.try_get::<Option<bool>, _>("valid")? {
         None => Key::Missing,

@@ -6,7 +6,7 @@ use crate::outbox::guard::Guard;
 use crate::outbox::rule::Rule;
 use crate::outbox::sql::Names;
 
-/// The custom setting by which the owner's functions pass the outbox's immutability.
+/// The custom setting that lets the owner's functions change the outbox.
 const MAINTENANCE: &str = "change_feed.maintenance";
 
 /// Writes the trigger that keeps the outbox's rows.
@@ -25,8 +25,8 @@ pub(super) fn immutable(guard: &Guard) -> String {
         Rule::IsImmutable,
     );
     format!(
-        r#"-- {outbox}: no row changes or goes, but by the functions below. Those say so in a setting, which any session could
--- say too, and run as the table's owner, which not any session can be.
+        r#"-- {outbox}: only the functions below change or delete a row. They make a setting, which any session could make, and run
+-- as the table's owner, which other sessions can't.
 create or replace function {function}() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
     if current_setting('{MAINTENANCE}', true) = {outbox_literal}
@@ -50,11 +50,11 @@ pub(super) fn owners_functions(guard: &Guard) -> String {
     let (prune, erase) = (guard.object(name, "prune"), guard.object(name, "erase"));
     let outbox_literal = literal(&outbox);
     format!(
-        r#"-- What the owner may do with the outbox. Nobody else may call these unless granted.
--- Pruning spares the latest event of each key, all from the sequence number given upwards, and all that is not visible
--- in the snapshot given: sequence numbers commit out of order, so that a number alone does not say what is published.
+        r#"-- Functions for the owner. Others may call them only if they are granted.
+-- Pruning keeps the latest event of each key, all events from the given sequence number on, and all that are not visible
+-- in the given snapshot: sequence numbers commit out of order, so that a number alone does not tell what is published.
 -- Take a snapshot (SELECT pg_current_snapshot()), wait until every feed has passed it, and give the number of the event
--- that the slowest feed acknowledged last. Answers how many went; call again until it answers 0.
+-- that the slowest feed acknowledged last. Returns the number of deleted events; call it until it returns 0.
 create or replace function {prune}(published pg_snapshot, below_sequence bigint, at_most bigint default 10000)
     returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $guard$
 declare
@@ -73,8 +73,8 @@ begin
 end $guard$;
 revoke all on function {prune}(pg_snapshot, bigint, bigint) from public;
 
--- Erasure of a person's data: the payloads go, the versions stay. Answers how many were scrubbed. What is in Kafka already
--- is not touched.
+-- Erases a person's data: payloads are replaced, versions stay. Returns the number of scrubbed events. Records in Kafka
+-- are not touched.
 create or replace function {erase}(erased_key {key_type}, scrubbed json default '{{"erased":true}}')
     returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $guard$
 declare

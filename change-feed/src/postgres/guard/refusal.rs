@@ -4,7 +4,7 @@ use crate::outbox::dialect::literal;
 use crate::outbox::guard::Guard;
 use crate::outbox::rule::Rule;
 
-/// A refusal, as a statement of PL/pgSQL.
+/// Writes a refusal as a statement of PL/pgSQL.
 pub(super) fn raise(guard: &Guard, rule: Rule<'_>, table: &str) -> String {
     let code = match rule {
         Rule::OnePerVersion => "unique_violation",
@@ -20,7 +20,7 @@ pub(super) fn raise(guard: &Guard, rule: Rule<'_>, table: &str) -> String {
     )
 }
 
-/// What is refused whatever the row says, and to each role: the trigger's arguments are the constraint and the message.
+/// Writes the function of triggers that always refuse. Its arguments are the constraint and the message.
 pub(super) fn refuse_function(guard: &Guard) -> String {
     let function = guard.object(guard.outbox_name(), "guard_refuse");
     format!(
@@ -34,7 +34,7 @@ end $guard$;
     )
 }
 
-/// A trigger that refuses.
+/// Writes a trigger that always refuses.
 pub(super) fn refusing_trigger(
     guard: &Guard,
     name: &str,

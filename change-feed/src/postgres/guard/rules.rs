@@ -14,12 +14,12 @@ use crate::outbox::sql::Names;
 /// `=` under any search path.
 const EQUALS: &str = "operator(pg_catalog.=)";
 
-/// What may be taken for granted of a row that another transaction wrote.
+/// What is known of a row that another transaction wrote.
 #[derive(Clone, Copy)]
 pub(crate) enum Committed {
     /// Its version has its event.
     HasEvent,
-    /// Nothing: it may be older than the guard.
+    /// Nothing: the row may be older than the guard.
     #[cfg(feature = "postgres")]
     MayBeOlder,
 }
@@ -47,8 +47,8 @@ pub(super) fn aggregate(guard: &Guard, committed: Committed) -> String {
     );
     let (why_a_step_may_pass, may_step) = match committed {
         Committed::HasEvent => (
-            "-- A step. Rows of other transactions were committed, so their version has its event: the key below sees to that.\n    \
-             -- Only where this transaction wrote the row itself may it be missing.",
+            "-- A step. A row that another transaction committed has the event of its version: the foreign key ensures that.\n    \
+             -- It can be missing only if this transaction wrote the row itself.",
             "pg_catalog.age(old.xmin) operator(pg_catalog.>) 0",
         ),
         #[cfg(feature = "postgres")]
@@ -134,7 +134,7 @@ pub(super) fn children(guard: &Guard, children: &Children) -> String {
     let refuse_final = refuse_final.unwrap_or_default();
     let missing = raise(guard, Rule::ChildrenHaveAggregate(name), name);
     let inside = raise(guard, Rule::ChildrenChangeInsideAStep(name), name);
-    // Open: the version was stepped by this transaction, whose event is not there yet.
+    // Open: this transaction stepped the version and has not appended its event.
     let open = |row: &str, also: &str| {
         format!(
             "perform from {table} o\n      where o.{key} {EQUALS} {row}.{child_key}{not_final}\n        \
@@ -160,7 +160,7 @@ create or replace trigger {trigger} before {operation} on {child}
 "#
         )
     };
-    // Whoever adds a row holds the aggregate's, so nobody else adds one between the count and the commit.
+    // A transaction that adds a row has locked the aggregate's, so no other adds one between the count and the commit.
     let count = format!("(select pg_catalog.count(*) from {child} c where c.{child_key} {EQUALS} new.{child_key})");
     let room = |limit| format!("\n        and {count} operator(pg_catalog.<) {limit}");
     let full = |limit, also: &str| {
@@ -186,9 +186,9 @@ create or replace trigger {trigger} before {operation} on {child}
         Rule::ChildrenAreNeverReplaced(name),
     );
     format!(
-        r#"-- {child}: changes only between the step and the event, on both sides where a row moves.
--- The way to no, and to yes where the step was made inside a savepoint (its row then bears another transaction id): the
--- row's lock, which whoever stepped has already, makes sure that the version is not closed meanwhile.
+        r#"-- {child}: changes only between the step and the event, of both aggregates if a row moves.
+-- Called for refusals, and where the step was made inside a savepoint (its row then has another transaction id). The row's
+-- lock, which the stepping transaction has already, ensures that the version is not closed meanwhile.
 create or replace function {check}(guarded_key {key_type}) returns void language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 declare
     present_version bigint;
@@ -196,7 +196,7 @@ begin
     if guarded_key is null then
         return;
     end if;
-{refuse_final}    -- two looks: a refusal should not wait for a lock
+{refuse_final}    -- checked twice: a refusal should not wait for a lock
     if exists (select from {table} o join {outbox} e on e.{key} = o.{key} and e.version = o.{version} where o.{key} = guarded_key) then
         {inside}
     end if;
@@ -226,7 +226,7 @@ pub(super) fn events(guard: &Guard) -> String {
     let one = raise(guard, Rule::OnePerVersion, name);
     format!(
         r#"-- {outbox}: an event closes the present version, once.
--- The way to no, and to yes where the step was made inside a savepoint; see above.
+-- Called for refusals, and where the step was made inside a savepoint; see above.
 create or replace function {check}(guarded_key {key_type}, guarded_version bigint) returns void language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
     if exists (select from {outbox} e where e.{key} = guarded_key and e.version = guarded_version) then
@@ -246,7 +246,7 @@ end $guard$;
 
 create or replace function {insert}() returns trigger language plpgsql as $guard$
 begin
-    -- the number is drawn when the row of {table} is found, so under the lock that its step took
+    -- the number is drawn once the row of {table} is found, so under the lock of its step
     select pg_catalog.nextval({sequence}), pg_catalog.pg_current_xact_id() into new.sequence, new.transaction_id
       from {table} o
      where o.{key} {EQUALS} new.{key} and o.{version} {EQUALS} new.version

@@ -8,7 +8,7 @@ use crate::outbox::guard::Guard;
 use crate::outbox::rule::Rule;
 use crate::outbox::sql::{Names, bounds, version_key as version_key_clause};
 
-/// `create table` and what goes with it.
+/// Writes the outbox: its table, index and sequence.
 pub(crate) fn outbox(guard: &Guard) -> String {
     let Names { table, outbox, key, .. } = Names::new(guard, Dialect::Postgres);
     let name = guard.outbox_name();
@@ -19,7 +19,7 @@ pub(crate) fn outbox(guard: &Guard) -> String {
     let bounds = bounds(guard, "octet_length(payload::text)", "isfinite(occurred_at)");
     format!(
         r#"-- The outbox of {table}: one row for each version of each row there, in the same transaction as the change.
--- sequence and transaction_id are the database's to fill in: what a writer says there is overwritten.
+-- The database assigns sequence and transaction_id: a writer's values are overwritten.
 -- payload is json, not jsonb: it is published byte for byte as it was written, and its size is known without building it.
 create table {outbox} (
     sequence bigint not null,
@@ -35,7 +35,7 @@ create table {outbox} (
     occurred_at timestamptz not null default clock_timestamp(),
     traceparent text,
     transaction_id xid8 not null default pg_current_xact_id(),
-    -- the state of a row that was adopted, with the effect of versions that have no event
+    -- true for the event of an adopted row: it holds the effect of earlier versions, which have no event
     baseline boolean not null default false,
     constraint {primary_key} primary key (sequence),
     constraint {event_id} unique (event_id),
@@ -61,14 +61,14 @@ pub(crate) fn triggers(guard: &Guard, committed: Committed) -> String {
     let mut script = format!(
         r#"-- The rules of {table}: the event closes the version.
 --   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
---   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version and takes its number after the step's row lock.
+--   2. Its children change only between the step and the event of that version.
+--   3. An event is inserted at the present version and takes its number after the step's row lock.
 --   4. A commit needs the event of the present version.
 -- The legal order is: step, change, append; in one statement or in several.
 --
 -- The functions run with the caller's rights: it needs SELECT on what they read (of the outbox: key, version, sequence)
--- and USAGE on the sequence. Names and operators are qualified, so that no search_path of the caller's means others.
--- Plain triggers, not ENABLE ALWAYS: restores and logical replication write rows that were judged where they came from.
+-- and USAGE on the sequence. Names and operators are qualified, so that the caller's search_path can't replace them.
+-- Plain triggers, not ENABLE ALWAYS: restores and logical replication write rows that were checked at their origin.
 
 "#
     );
@@ -83,32 +83,32 @@ pub(crate) fn triggers(guard: &Guard, committed: Committed) -> String {
     script
 }
 
-/// The foreign key, last: to add it takes a lock on both tables and reads the aggregate's.
+/// Writes the foreign key, which comes last: adding it locks both tables and reads the aggregate's.
 pub(crate) fn version_key(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Postgres);
     let clause = version_key_clause(guard, Dialect::Postgres);
     format!("-- A commit needs the event of the present version.\nalter table {table} add {clause};\n")
 }
 
-/// The same key for rows that are not there yet; those that are, are looked at by [`validate_version_key`].
+/// Writes the same key for new rows only; [`validate_version_key`] checks the others.
 #[cfg(feature = "postgres")]
 pub(crate) fn version_key_not_validated(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Postgres);
     format!("alter table {table} add {} not valid;\n", version_key_clause(guard, Dialect::Postgres))
 }
 
-/// Reads the aggregate's table while others write it.
+/// Writes the check of the rows that existed before the key. Others can write meanwhile.
 #[cfg(feature = "postgres")]
 pub(crate) fn validate_version_key(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Postgres);
     format!("alter table {table} validate constraint {};\n", guard.declared(Rule::VersionHasEvent))
 }
 
-/// The rules go, tables and rows stay.
+/// Writes the script that removes the rules. Tables and rows stay.
 pub(crate) fn remove(guard: &Guard) -> String {
     let Names { table, outbox, .. } = Names::new(guard, Dialect::Postgres);
     let mut script = format!(
-        "-- Takes the rules of {table} away. {outbox} stays: it is the history.\nalter table {table} drop constraint if exists {};\n",
+        "-- Removes the rules of {table}. {outbox} stays: it is the history.\nalter table {table} drop constraint if exists {};\n",
         guard.declared(Rule::VersionHasEvent)
     );
     let mut drop = |table: &str, name: &str, triggers: &[&str], functions: &[&str]| {

@@ -1,4 +1,4 @@
-//! Installing on SQLite, and adopting rows: one writer at a time makes it one transaction.
+//! Installs the guard on SQLite and adopts rows, in one transaction: SQLite has one writer at a time.
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
@@ -28,9 +28,12 @@ async fn set_up(
 ) -> Result<u64, InstallError> {
     let enforced: bool = sqlx::query_scalar("pragma foreign_keys").fetch_one(&mut *connection).await?;
     if !enforced {
-        return Err(InstallError::Unfit("the connection has PRAGMA foreign_keys = OFF".to_owned()));
+        return Err(InstallError::Unfit(
+            "the connection has PRAGMA foreign_keys = OFF; set it to ON, here and in every program that writes"
+                .to_owned(),
+        ));
     }
-    // Immediate: a transaction that reads first and writes later may be refused with BUSY_SNAPSHOT.
+    // Immediate: SQLite may refuse a transaction that reads first and writes later with BUSY_SNAPSHOT.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let guard = keys_found(&mut transaction, guard).await?;
     let outbox: bool =
@@ -49,14 +52,17 @@ async fn set_up(
     };
     sqlx::raw_sql(AssertSqlSafe(script::rules(&guard))).execute(&mut *transaction).await?;
     if has_rows_without_event(&mut transaction, &guard).await? {
-        let reason = format!("{} has rows whose version has no event: adopt it", guard.table_name());
+        let reason = format!(
+            "{} has rows whose version has no event; call adopt, which appends one for each",
+            guard.table_name()
+        );
         return Err(InstallError::Unfit(reason));
     }
     transaction.commit().await?;
     Ok(adopted)
 }
 
-/// An event for each row that has none at its version, before the rules are there to ask for a step.
+/// Appends an event for each row that has no event at its version, before the rules that require a step are installed.
 async fn append_baselines(connection: &mut SqliteConnection, guard: &Guard, baseline: &Baseline) -> sqlx::Result<u64> {
     let (table, outbox) = (identifier(guard.table_name()), guard.outbox_table().qualified(Dialect::Sqlite));
     let (key, version) = (identifier(guard.key_column()), identifier(guard.version_column()));

@@ -1,14 +1,14 @@
-//! The scripts for SQLite.
+//! The script of a guard for SQLite.
 //!
-//! One writer at a time makes locks needless, but REPLACE removes rows without a word to their triggers, so whatever an
-//! insert could replace is looked for before it does. There are no roles: whoever may write may also drop a trigger.
+//! SQLite has one writer at a time, so no locks are needed. REPLACE removes rows without calling their triggers, so triggers
+//! look for a conflicting row before an insert. There are no roles: a program that can write can also drop a trigger.
 
 use crate::outbox::dialect::{Dialect, identifier, literal};
 use crate::outbox::guard::{Children, Guard, VersionKey};
 use crate::outbox::rule::Rule;
 use crate::outbox::sql::{Names, bounds, version_key as version_key_clause};
 
-/// `create table`.
+/// Writes the outbox's table.
 pub(crate) fn outbox(guard: &Guard) -> String {
     let Names { table, outbox, key, .. } = Names::new(guard, Dialect::Sqlite);
     let key_type = guard.kind_of_key().sql(Dialect::Sqlite);
@@ -18,7 +18,7 @@ pub(crate) fn outbox(guard: &Guard) -> String {
     let milliseconds = "printf('%012x', cast((julianday('now') - 2440587.5) * 86400000 as integer))";
     format!(
         r#"-- The outbox of {table}: one row for each version of each row there, in the same transaction as the change.
--- sequence is the database's to fill in. Every program that writes here needs PRAGMA foreign_keys = ON.
+-- The database assigns sequence. Every program that writes here needs PRAGMA foreign_keys = ON.
 create table {outbox} (
     sequence integer primary key autoincrement,
     -- a UUID of version 7: milliseconds in front, so that the index grows at one end
@@ -27,14 +27,14 @@ create table {outbox} (
         || '-7' || substr(lower(hex(randomblob(2))), 2)
         || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(lower(hex(randomblob(2))), 2)
         || '-' || lower(hex(randomblob(6)))),
-    -- the reference keeps REPLACE from removing a row of {table} in silence
+    -- the reference keeps REPLACE from removing a row of {table}
     {key} {key_type} not null references {table} ({key}),
     version integer not null,
     event_type text not null,
     payload text not null,
     occurred_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     traceparent text,
-    -- the state of a row that was adopted, with the effect of versions that have no event
+    -- true for the event of an adopted row: it holds the effect of earlier versions, which have no event
     baseline integer not null default false,
     constraint {event_id} unique (event_id),
     constraint {one} unique ({key}, version),
@@ -45,14 +45,14 @@ create table {outbox} (
     )
 }
 
-/// Triggers, and the key from a version to its event where the aggregate's table does not have it.
+/// Writes the triggers, and the key from a version to its event if the aggregate's table does not have it.
 pub(crate) fn rules(guard: &Guard) -> String {
     let Names { table, .. } = Names::new(guard, Dialect::Sqlite);
     let mut script = format!(
         r#"-- The rules of {table}: the event closes the version.
 --   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
---   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version and takes the next sequence number.
+--   2. Its children change only between the step and the event of that version.
+--   3. An event is inserted at the present version and takes the next sequence number.
 --   4. A commit needs the event of the present version (PRAGMA foreign_keys = ON).
 -- The legal order is: step, change, append. A refusal's text begins with the name of the rule.
 
@@ -69,13 +69,13 @@ pub(crate) fn rules(guard: &Guard) -> String {
     script
 }
 
-/// A refusal under a condition, as a statement of a trigger.
+/// Writes a refusal under a condition, as a statement of a trigger.
 fn refuse(guard: &Guard, rule: Rule<'_>, table: &str, condition: &str) -> String {
     let text = literal(&format!("{}: {table}: {}", guard.constraint(rule), rule.message()));
     format!("    select raise(abort, {text})\n     where {condition};\n")
 }
 
-/// A trigger made of refusals.
+/// Writes a trigger made of refusals.
 fn trigger(name: &str, event: &str, table: &str, statements: &[String]) -> String {
     format!("create trigger {name} {event} on {table} begin\n{}end;\n", statements.concat())
 }
@@ -109,7 +109,7 @@ fn aggregate(guard: &Guard) -> String {
         ),
     ]);
     let starts = [no(Rule::VersionStartsAtOne, format!("new.{version} is not 1"))];
-    // After, so that ON CONFLICT DO NOTHING and DO UPDATE stay what they are: they don't come here.
+    // After the insert, so that ON CONFLICT DO NOTHING and DO UPDATE work: they don't call this trigger.
     let again = [no(Rule::IsNeverDeleted, format!("exists (select 1 from {outbox} e where e.{key} = new.{key})"))];
     let never = [no(Rule::IsNeverDeleted, "true".to_owned())];
     [
@@ -167,11 +167,11 @@ fn children_rules(guard: &Guard, children: &Children) -> String {
         let refusal = |limit| refuse(guard, Rule::ChildrenLimit(name), name, &condition(limit));
         children.limit.map(refusal).into_iter().collect::<Vec<_>>()
     };
-    // An update's own row stands in nobody's way but where it moves, and moves are judged on both sides.
+    // An update that keeps the aggregate replaces no other row; one that moves is checked on both sides.
     let insert = [side("new"), full(""), replaced.clone()].concat();
     let update = [side("old"), side("new"), full(&format!("new.{child_key} is not old.{child_key} and "))].concat();
     [
-        format!("-- {child}: changes only between the step and the event, on both sides where a row moves.\n"),
+        format!("-- {child}: changes only between the step and the event, of both aggregates if a row moves.\n"),
         trigger(&guard.named(name, "guard_insert"), "before insert", &child, &insert),
         trigger(&guard.named(name, "guard_update"), "before update", &child, &update),
         replaced_by_update(guard, children, &child, &child_key),
@@ -186,7 +186,7 @@ fn same_as_new(column: &str) -> String {
     format!("c.{column} = new.{column}")
 }
 
-/// UPDATE OR REPLACE: a row that takes another's own key removes that one.
+/// Writes the trigger against UPDATE OR REPLACE: a row that takes another's own key removes the other.
 fn replaced_by_update(guard: &Guard, children: &Children, child: &str, child_key: &str) -> String {
     let name = children.table.as_str();
     let refusals = children.own_keys.iter().map(|columns| {
@@ -228,7 +228,7 @@ fn events(guard: &Guard) -> String {
     )];
     let never = [no(Rule::IsImmutable, "true".to_owned())];
     [
-        format!("-- {outbox}: an event closes the present version, once. No row changes or goes.\n"),
+        format!("-- {outbox}: an event closes the present version, once. No row is changed or deleted.\n"),
         trigger(&guard.named(name, "guard_insert"), "before insert", &outbox, &before),
         trigger(&guard.named(name, "guard_sequence"), "after insert", &outbox, &after),
         trigger(&guard.named(name, "guard_immutable_update"), "before update", &outbox, &never),
@@ -238,8 +238,8 @@ fn events(guard: &Guard) -> String {
     .concat()
 }
 
-/// The key from a version to its event, for a table that exists and can't be given one: what is open stands in a table
-/// of its own, whose foreign key is deferred to the commit. It is empty between transactions.
+/// Writes the key from a version to its event for a table that exists, which SQLite can't alter. A table of its own holds
+/// the open versions, with a foreign key that is deferred to the commit. It is empty between transactions.
 fn open_versions(guard: &Guard) -> String {
     let Names { table, outbox, key, version, .. } = Names::new(guard, Dialect::Sqlite);
     let key_type = guard.kind_of_key().sql(Dialect::Sqlite);
@@ -263,7 +263,7 @@ fn open_versions(guard: &Guard) -> String {
     ));
     let closes = vec![format!("    delete from {open} where {key} = new.{key} and version = new.version;\n")];
     [
-        "-- A commit needs the event of the present version. Rows stand here from the step to the event.\n".to_owned(),
+        "-- A commit needs the event of the present version. A row is here from the step to the event.\n".to_owned(),
         format!("create table {open} (\n    {key} {key_type} not null,\n    version integer not null,\n    primary key ({key}, version),\n    {clause}\n) strict, without rowid;\n"),
         trigger(&guard.named(name, "guard_opens"), "after insert", &table, &opens("new")),
         format!("create trigger {} {steps} begin\n{}end;\n", guard.named(name, "guard_steps"), opens("new").concat()),
@@ -275,10 +275,10 @@ fn open_versions(guard: &Guard) -> String {
     .concat()
 }
 
-/// The rules go, tables and rows stay.
+/// Writes the script that removes the rules. Tables and rows stay.
 pub(crate) fn remove(guard: &Guard) -> String {
     let Names { table, outbox, .. } = Names::new(guard, Dialect::Sqlite);
-    let mut script = format!("-- Takes the rules of {table} away. {outbox} stays: it is the history.\n");
+    let mut script = format!("-- Removes the rules of {table}. {outbox} stays: it is the history.\n");
     let mut drop = |table: &str, triggers: &[&str]| {
         for trigger in triggers {
             script.push_str(&format!("drop trigger if exists {};\n", guard.named(table, trigger)));

@@ -1,11 +1,11 @@
-//! What the guard reads of SQLite tables that exist.
+//! The keys, columns and rows of SQLite tables that exist.
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::outbox::dialect::{Dialect, identifier};
 use crate::outbox::guard::Guard;
 
-/// The guard with the own keys of its children tables as they are in the database, beside those that it was told of.
+/// Adds to a guard the keys of its children tables that the database has.
 pub(super) async fn keys_found(connection: &mut SqliteConnection, guard: &Guard) -> sqlx::Result<Guard> {
     let mut found = guard.clone();
     for children in found.children_tables_mut() {
@@ -19,7 +19,7 @@ pub(super) async fn keys_found(connection: &mut SqliteConnection, guard: &Guard)
     Ok(found)
 }
 
-/// Every unique key of a table: its indexes, and the rowid where it has one.
+/// Reads every unique key of a table: its indexes, and the rowid if it has one.
 async fn own_keys(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<Vec<Vec<String>>> {
     let mut keys = Vec::new();
     let without_rowid: Option<bool> =
@@ -40,7 +40,7 @@ async fn own_keys(connection: &mut SqliteConnection, table: &str) -> sqlx::Resul
     let mut index = None;
     for row in columns {
         let name: String = row.try_get("key")?;
-        // An indexed expression has no name, and can't be compared by one: the key is then left to the other columns.
+        // An indexed expression has no name to compare by: the other columns of the key are compared alone.
         let Some(column) = row.try_get::<Option<String>, _>("part")? else { continue };
         if index.as_ref() == Some(&name) {
             if let Some(key) = keys.last_mut() {
@@ -54,12 +54,12 @@ async fn own_keys(connection: &mut SqliteConnection, table: &str) -> sqlx::Resul
     Ok(keys)
 }
 
-/// The columns of a table, as they are named.
+/// Reads the names of a table's columns.
 pub(super) async fn columns(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("select name from pragma_table_info($1) order by cid").bind(table).fetch_all(connection).await
 }
 
-/// Whether rows stand in the aggregate's table whose present version has no event: older than the guard.
+/// Whether the aggregate's table has rows, older than the guard, whose present version has no event.
 pub(super) async fn has_rows_without_event(connection: &mut SqliteConnection, guard: &Guard) -> sqlx::Result<bool> {
     let (table, outbox) = (identifier(guard.table_name()), guard.outbox_table().qualified(Dialect::Sqlite));
     let (key, version) = (identifier(guard.key_column()), identifier(guard.version_column()));

@@ -20,7 +20,7 @@ use super::logical_messages::LogicalMessages;
 use super::selection::{Selection, TableName};
 use super::tables::{Learned, Shown, Tables};
 use super::transaction_ids::TransactionIds;
-use crate::feed::change::{Change, Content, Mark};
+use crate::feed::change::{Change, Content};
 use crate::feed::part::Changes;
 use crate::feed::row_change::RowChange;
 use crate::feed::transaction::TransactionPlace;
@@ -351,7 +351,7 @@ impl Assembler {
         let index = u32::try_from(index).map_err(|_| CaptureFault::Order("a transaction of more than 2^32 changes"))?;
         let position = LogPosition::of_change(open.commit, index);
         let transaction = Some(TransactionPlace::new(open.id, index));
-        let change = Change { position, transaction, mark: Mark::Change, content };
+        let change = Change { transaction, ..Change::new(position, content) };
         let Some(mut before) = open.held.replace(change) else {
             open.part_changes += 1;
             return Ok(());
