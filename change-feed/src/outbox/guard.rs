@@ -154,7 +154,7 @@ impl Guard {
     }
 
     /// Sets the largest payload that the database accepts, in bytes; 900,000 by default. Keep it below the broker's limit for a
-    /// message.
+    /// message. An outbox that exists keeps its limit.
     #[must_use]
     pub fn payload_limit_bytes(mut self, limit: u32) -> Self {
         self.payload_limit_bytes = limit;

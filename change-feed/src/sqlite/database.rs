@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::source::SourceError;
 
@@ -112,11 +112,4 @@ pub(super) fn classify(error: sqlx::Error) -> SourceError {
         remedy: remedy.to_owned(),
         source: Some(Box::new(error)),
     }
-}
-
-/// Runs a script of several statements as one transaction.
-pub(super) async fn run_script(pool: &SqlitePool, script: &'static str) -> Result<(), SourceError> {
-    let mut transaction = pool.begin_with("begin immediate").await.map_err(classify)?;
-    (&mut *transaction).execute(sqlx::raw_sql(script)).await.map_err(classify)?;
-    transaction.commit().await.map_err(classify)
 }

@@ -1,9 +1,10 @@
 //! The state of a feed in its source's database.
 
+use sqlx::Executor as _;
 use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
 
-use super::database::{classify, run_script};
+use super::database::classify;
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::FeedName;
 use crate::source::SourceError;
@@ -28,7 +29,9 @@ pub(super) async fn create(pool: &SqlitePool) -> Result<String, SourceError> {
     let tables = "select count(*) from sqlite_schema where name in ('change_feed_database', 'change_feed_feeds')";
     let present: i64 = sqlx::query_scalar(tables).fetch_one(pool).await.map_err(classify)?;
     if present < 2 {
-        run_script(pool, CREATE).await?;
+        // Not in a transaction: after some errors (a full disk, for example) SQLite rolls back by itself, which sqlx does not
+        // notice, and the connection may be the application's.
+        pool.execute(sqlx::raw_sql(CREATE)).await.map_err(classify)?;
     }
     let id = || sqlx::query_scalar("select id from change_feed_database").fetch_optional(pool);
     if let Some(id) = id().await.map_err(classify)? {

@@ -129,6 +129,22 @@ async fn an_adoption_that_stopped_goes_on() {
     assert_eq!(number(&mut owner, HEADS_WITHOUT_EVENT).await, 0);
 }
 
+#[tokio::test]
+async fn an_adoption_that_met_a_full_disk_is_repeated_on_the_same_connection() {
+    let world = old_tables(Database::Sqlite).await;
+    let mut owner = world.session(Role::Owner).await;
+    let pages = owner.rows("select cast(page_count as text) from pragma_page_count").await;
+    let pages: i64 = pages[0][0].as_deref().and_then(|pages| pages.parse().ok()).expect("a number");
+    // Room for the outbox and some of its rows, and no memory for pages that are not written yet.
+    owner.run("pragma cache_size = 5").await.expect("a small cache");
+    owner.run(&format!("pragma max_page_count = {}", pages + 20)).await.expect("a limit");
+    let error = adopt(&world, &mut owner, &baseline(Database::Sqlite)).await.expect_err("the disk is full");
+    assert!(matches!(error, GuardError::Database(_)), "{error:?}");
+    owner.run("pragma max_page_count = 1000000").await.expect("room");
+    let adopted = adopt(&world, &mut owner, &baseline(Database::Sqlite)).await.expect("adopted once there is room");
+    assert_eq!(adopted, u64::from(ORDERS));
+}
+
 /// Items that neither a baseline nor an event tells of, and the other way round.
 const UNTOLD: &str = "(
     select order_id, item_id::text from order_items

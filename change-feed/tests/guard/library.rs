@@ -46,6 +46,9 @@ on_each_database! {
     tables_with_rows_are_not_installed_on,
     keys_are_texts_and_numbers_too,
     an_aggregate_takes_as_many_children_as_its_limit,
+    a_payload_is_kept_byte_for_byte,
+    a_guard_that_changed_is_installed_in_place_of_the_old_one,
+    a_column_that_was_renamed_is_guarded_again_after_an_installation,
 }
 
 async fn begin_and_append<C: GuardConnection>(guard: &Guard, connection: &mut C, key: Uuid) -> Result<i64, GuardError> {
@@ -221,6 +224,51 @@ async fn an_aggregate_takes_as_many_children_as_its_limit(database: Database) {
     let change = "update order_items set quantity = 9 where order_id = :a".to_owned();
     let legal = ["savepoint s".to_owned(), step(":a"), "release s".to_owned(), change, event(":a", 3)];
     session.transaction("", &legal.each_ref().map(String::as_str)).await.expect("a legal change");
+}
+
+/// What `jsonb` would change or refuse: an escaped null character, the order and doubles of members, digits, blanks.
+async fn a_payload_is_kept_byte_for_byte(database: Database) {
+    let world = World::new(database).await;
+    let mut session = world.session(Role::Application).await;
+    let text = r#"{ "b":1.50, "a":12345678901234567890.10, "a":"\u0000\ud83d\ude00é" }"#;
+    let payload = serde_json::value::RawValue::from_string(text.to_owned()).expect("JSON");
+    on_each_connection!(&mut session, connection => {
+        let mut tx = connection.begin().await.expect("begin");
+        let version = world.guard.begin(&mut *tx, A).await.expect("a step");
+        world.guard.append(&mut *tx, Event::new("changed", A, version, &*payload)).await.expect("its event");
+        tx.commit().await.expect("commit");
+    });
+    let rows = session
+        .rows("select cast(payload as text) from order_events where order_id = :a order by version desc limit 1")
+        .await;
+    assert_eq!(rows[0][0].as_deref(), Some(text));
+}
+
+async fn a_guard_that_changed_is_installed_in_place_of_the_old_one(database: Database) {
+    let world = World::new(database).await;
+    let mut owner = world.session(Role::Owner).await;
+    let schedule = "update orders set version = version + 1, status = 'scheduled' where order_id = :a";
+    owner.transaction("", &[schedule, &event(":a", 3)]).await.expect("scheduled is not final yet");
+    let changed = world.guard.clone().final_state("status", "scheduled");
+    on_each_connection!(&mut owner, connection => changed.install(connection).await.expect("installed again"));
+    let refused = owner.transaction("", &[&step(":a"), &event(":a", 4)]).await.expect_err("it is final now");
+    assert_eq!(refused.by, "orders_is_final");
+    owner.transaction("", &[&step(":b"), &event(":b", 3)]).await.expect("another order goes on");
+}
+
+async fn a_column_that_was_renamed_is_guarded_again_after_an_installation(database: Database) {
+    let world = World::new(database).await;
+    let mut owner = world.session(Role::Owner).await;
+    owner.run("alter table orders rename column version to revision").await.expect("renamed");
+    let step = "update orders set revision = revision + 1 where order_id = :a";
+    let renamed = world.guard.clone().version("revision");
+    on_each_connection!(&mut owner, connection => renamed.install(connection).await.expect("installed again"));
+    owner.transaction("", &[step, &event(":a", 3)]).await.expect("the next version");
+    let refused = owner.transaction("", &[step, step]).await.expect_err("no event").by;
+    assert_eq!(refused, "orders_version_has_event");
+    let refused =
+        owner.transaction("", &["delete from order_items where order_id = :a"]).await.expect_err("no step").by;
+    assert_eq!(refused, "order_items_changes_inside_a_step");
 }
 
 #[tokio::test]

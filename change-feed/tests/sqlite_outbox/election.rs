@@ -6,7 +6,7 @@ use change_feed::source::Start;
 use change_feed::{Epoch, Mismatch, Position, Source, SourceError, SqliteOutboxSource};
 use sqlx::sqlite::{SqliteJournalMode, SqlitePool};
 
-use crate::sqlite_outbox::world::{PATIENCE, World, checkpoint, end, feed, next, text, versions};
+use crate::sqlite_outbox::world::{PATIENCE, World, checkpoint, end, feed, guard, next, options, text, versions};
 
 #[tokio::test]
 async fn one_source_is_elected_and_the_next_takes_over_when_it_is_released_or_dropped() {
@@ -129,4 +129,25 @@ async fn what_can_not_be_captured_is_refused_with_a_remedy() {
     std::fs::write(world.path.with_extension("txt"), "not a database, but long enough to look").expect("a file");
     let url = format!("sqlite:{}", world.path.with_extension("txt").display());
     assert!(refused(url, "cart_events").await.contains("restore"));
+}
+
+#[tokio::test]
+async fn a_full_disk_passes_for_the_feed_and_for_the_application_whose_pool_it_uses() {
+    let world = World::new().await;
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options(&world.path)).await;
+    let pool = pool.expect("the application's pool");
+    let limit = async |pages: i64| {
+        let limit = sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"));
+        sqlx::query_scalar::<_, i64>(limit).fetch_one(&pool).await.expect("a limit");
+    };
+    let builder = SqliteOutboxSource::on_pool(pool.clone(), &feed()).outbox(guard().outbox_table());
+    let source = builder.connect().await.expect("a source");
+    // No free page is left, and the feed's tables are still to be made.
+    limit(1).await;
+    let refused = source.elect().await.expect_err("the disk is full");
+    assert!(matches!(refused, SourceError::Transient(_)) && text(&refused).contains("full"), "{}", text(&refused));
+    limit(1_000_000).await;
+    let transaction = pool.begin_with("begin immediate").await.expect("the application's next transaction");
+    transaction.commit().await.expect("a commit");
+    source.elect().await.expect("it is elected once there is room");
 }
