@@ -64,7 +64,7 @@ create index order_requests_created_at on public.order_requests (created_at);
 
 -- Written by the guard, from here
 -- The outbox of public.orders: one row for each version of each row there, in the same transaction as the change.
--- sequence and transaction_id are the database's to fill in: what a writer says there is overwritten.
+-- The database assigns sequence and transaction_id: a writer's values are overwritten.
 -- payload is json, not jsonb: it is published byte for byte as it was written, and its size is known without building it.
 create table public.order_events (
     sequence bigint not null,
@@ -80,6 +80,8 @@ create table public.order_events (
     occurred_at timestamptz not null default clock_timestamp(),
     traceparent text,
     transaction_id xid8 not null default pg_current_xact_id(),
+    -- true for the event of an adopted row: it holds the effect of earlier versions, which have no event
+    baseline boolean not null default false,
     constraint order_events_pkey primary key (sequence),
     constraint order_events_event_id_is_unique unique (event_id),
     constraint order_events_one_per_version unique (order_id, version),
@@ -96,14 +98,14 @@ create sequence public.order_events_sequence as bigint no cycle cache 1 owned by
 
 -- The rules of public.orders: the event closes the version.
 --   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
---   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version and takes its number after the step's row lock.
+--   2. Its children change only between the step and the event of that version.
+--   3. An event is inserted at the present version and takes its number after the step's row lock.
 --   4. A commit needs the event of the present version.
 -- The legal order is: step, change, append; in one statement or in several.
 --
 -- The functions run with the caller's rights: it needs SELECT on what they read (of the outbox: key, version, sequence)
--- and USAGE on the sequence. Names and operators are qualified, so that no search_path of the caller's means others.
--- Plain triggers, not ENABLE ALWAYS: restores and logical replication write rows that were judged where they came from.
+-- and USAGE on the sequence. Names and operators are qualified, so that the caller's search_path can't replace them.
+-- Plain triggers, not ENABLE ALWAYS: restores and logical replication write rows that were checked at their origin.
 
 create or replace function public.order_events_guard_refuse() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
@@ -123,8 +125,8 @@ end $guard$;
 
 create or replace function public.orders_guard_update() returns trigger language plpgsql as $guard$
 begin
-    -- A step. Rows of other transactions were committed, so their version has its event: the key below sees to that.
-    -- Only where this transaction wrote the row itself may it be missing.
+    -- A step. A row that another transaction committed has the event of its version: the foreign key ensures that.
+    -- It can be missing only if this transaction wrote the row itself.
     if (old.status operator(pg_catalog.=) 'cancelled') is not true
         and new.version operator(pg_catalog.=) (old.version operator(pg_catalog.+) 1)
         and new.order_id operator(pg_catalog.=) old.order_id
@@ -133,16 +135,16 @@ begin
     end if;
     if old.status operator(pg_catalog.=) 'cancelled' then
         raise exception using errcode = 'check_violation', constraint = 'orders_is_final', table = 'orders', schema = 'public',
-            message = 'orders: it is in its final state: neither it nor what belongs to it changes any more';
+            message = 'orders: the row is in its final state: neither it nor its children can change';
     end if;
     if (new.order_id operator(pg_catalog.=) old.order_id) is not true then
         raise exception using errcode = 'check_violation', constraint = 'orders_key_is_fixed', table = 'orders', schema = 'public',
-            message = 'orders: the key never changes';
+            message = 'orders: the key can''t change';
     end if;
     if new.version operator(pg_catalog.=) (old.version operator(pg_catalog.+) 1) then
         if not exists (select from public.order_events e where e.order_id operator(pg_catalog.=) old.order_id and e.version operator(pg_catalog.=) old.version) then
             raise exception using errcode = 'check_violation', constraint = 'orders_version_has_event', table = 'orders', schema = 'public',
-            message = 'orders: the present version has no event';
+            message = 'orders: the present version has no event yet: append it first';
         end if;
         return new;
     end if;
@@ -153,7 +155,7 @@ begin
     -- other columns: inside a step
     if exists (select from public.order_events e where e.order_id operator(pg_catalog.=) old.order_id and e.version operator(pg_catalog.=) old.version) then
         raise exception using errcode = 'check_violation', constraint = 'orders_changes_inside_a_step', table = 'orders', schema = 'public',
-            message = 'orders: changes stand between the step of the version and its event';
+            message = 'orders: make changes after the step of the version and before its event';
     end if;
     return new;
 end $guard$;
@@ -163,13 +165,13 @@ create or replace trigger orders_guard_insert before insert on public.orders
 create or replace trigger orders_guard_update before update on public.orders
     for each row execute function public.orders_guard_update();
 create or replace trigger orders_guard_delete before delete on public.orders
-    for each row execute function public.order_events_guard_refuse('orders_is_never_deleted', 'it is never deleted, replaced or inserted again');
+    for each row execute function public.order_events_guard_refuse('orders_is_never_deleted', 'a row can''t be deleted, replaced or inserted again');
 create or replace trigger orders_guard_truncate before truncate on public.orders
-    for each statement execute function public.order_events_guard_refuse('orders_is_never_deleted', 'it is never deleted, replaced or inserted again');
+    for each statement execute function public.order_events_guard_refuse('orders_is_never_deleted', 'a row can''t be deleted, replaced or inserted again');
 
--- public.order_items: changes only between the step and the event, on both sides where a row moves.
--- The way to no, and to yes where the step was made inside a savepoint (its row then bears another transaction id): the
--- row's lock, which whoever stepped has already, makes sure that the version is not closed meanwhile.
+-- public.order_items: changes only between the step and the event, of both aggregates if a row moves.
+-- Called for refusals, and where the step was made inside a savepoint (its row then has another transaction id). The row's
+-- lock, which the stepping transaction has already, ensures that the version is not closed meanwhile.
 create or replace function public.order_items_guard_check(guarded_key uuid) returns void language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 declare
     present_version bigint;
@@ -179,21 +181,21 @@ begin
     end if;
     if exists (select from public.orders o where o.order_id = guarded_key and (o.status operator(pg_catalog.=) 'cancelled')) then
         raise exception using errcode = 'check_violation', constraint = 'orders_is_final', table = 'orders', schema = 'public',
-            message = 'orders: it is in its final state: neither it nor what belongs to it changes any more';
+            message = 'orders: the row is in its final state: neither it nor its children can change';
     end if;
-    -- two looks: a refusal should not wait for a lock
+    -- checked twice: a refusal should not wait for a lock
     if exists (select from public.orders o join public.order_events e on e.order_id = o.order_id and e.version = o.version where o.order_id = guarded_key) then
         raise exception using errcode = 'check_violation', constraint = 'order_items_changes_inside_a_step', table = 'order_items', schema = 'public',
-            message = 'order_items: changes stand between the step of the version and its event';
+            message = 'order_items: make changes after the step of the version and before its event';
     end if;
     select o.version into present_version from public.orders o where o.order_id = guarded_key for no key update;
     if not found then
         raise exception using errcode = 'foreign_key_violation', constraint = 'order_items_has_aggregate', table = 'order_items', schema = 'public',
-            message = 'order_items: what it belongs to does not exist';
+            message = 'order_items: its aggregate does not exist';
     end if;
     if exists (select from public.order_events e where e.order_id = guarded_key and e.version = present_version) then
         raise exception using errcode = 'check_violation', constraint = 'order_items_changes_inside_a_step', table = 'order_items', schema = 'public',
-            message = 'order_items: changes stand between the step of the version and its event';
+            message = 'order_items: make changes after the step of the version and before its event';
     end if;
 end $guard$;
 
@@ -211,7 +213,7 @@ begin
     perform public.order_items_guard_check(new.order_id);
     if (select pg_catalog.count(*) from public.order_items c where c.order_id operator(pg_catalog.=) new.order_id) operator(pg_catalog.>=) 200 then
         raise exception using errcode = 'check_violation', constraint = 'order_items_limit', table = 'order_items', schema = 'public',
-            message = 'order_items: what it belongs to has as many as it may';
+            message = 'order_items: its aggregate has reached the limit of rows';
     end if;
     return new;
 end $guard$;
@@ -233,7 +235,7 @@ begin
     perform public.order_items_guard_check(new.order_id);
     if (old.order_id operator(pg_catalog.=) new.order_id) is not true and (select pg_catalog.count(*) from public.order_items c where c.order_id operator(pg_catalog.=) new.order_id) operator(pg_catalog.>=) 200 then
         raise exception using errcode = 'check_violation', constraint = 'order_items_limit', table = 'order_items', schema = 'public',
-            message = 'order_items: what it belongs to has as many as it may';
+            message = 'order_items: its aggregate has reached the limit of rows';
     end if;
     return new;
 end $guard$;
@@ -257,34 +259,34 @@ create or replace trigger order_items_guard_delete before delete on public.order
     for each row execute function public.order_items_guard_delete();
 
 create or replace trigger order_items_guard_truncate before truncate on public.order_items
-    for each statement execute function public.order_events_guard_refuse('order_items_is_never_replaced', 'it is never replaced or truncated');
+    for each statement execute function public.order_events_guard_refuse('order_items_is_never_replaced', 'a row can''t be replaced or truncated');
 
 -- public.order_events: an event closes the present version, once.
--- The way to no, and to yes where the step was made inside a savepoint; see above.
+-- Called for refusals, and where the step was made inside a savepoint; see above.
 create or replace function public.order_events_guard_check(guarded_key uuid, guarded_version bigint) returns void language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
     if exists (select from public.order_events e where e.order_id = guarded_key and e.version = guarded_version) then
         raise exception using errcode = 'unique_violation', constraint = 'order_events_one_per_version', table = 'order_events', schema = 'public',
-            message = 'order_events: this version has its event';
+            message = 'order_events: this version has an event already';
     end if;
     if not exists (select from public.orders o where o.order_id = guarded_key and o.version = guarded_version) then
         raise exception using errcode = 'check_violation', constraint = 'order_events_at_present_version', table = 'order_events', schema = 'public',
-            message = 'order_events: an event is inserted at the present version, by the transaction that stepped it';
+            message = 'order_events: an event must be inserted at the present version, by the transaction that stepped it';
     end if;
     perform from public.orders o where o.order_id = guarded_key and o.version = guarded_version for no key update;
     if not found then
         raise exception using errcode = 'check_violation', constraint = 'order_events_at_present_version', table = 'order_events', schema = 'public',
-            message = 'order_events: an event is inserted at the present version, by the transaction that stepped it';
+            message = 'order_events: an event must be inserted at the present version, by the transaction that stepped it';
     end if;
     if exists (select from public.order_events e where e.order_id = guarded_key and e.version = guarded_version) then
         raise exception using errcode = 'unique_violation', constraint = 'order_events_one_per_version', table = 'order_events', schema = 'public',
-            message = 'order_events: this version has its event';
+            message = 'order_events: this version has an event already';
     end if;
 end $guard$;
 
 create or replace function public.order_events_guard_insert() returns trigger language plpgsql as $guard$
 begin
-    -- the number is drawn when the row of public.orders is found, so under the lock that its step took
+    -- the number is drawn once the row of public.orders is found, so under the lock of its step
     select pg_catalog.nextval('public.order_events_sequence'), pg_catalog.pg_current_xact_id() into new.sequence, new.transaction_id
       from public.orders o
      where o.order_id operator(pg_catalog.=) new.order_id and o.version operator(pg_catalog.=) new.version
@@ -300,8 +302,8 @@ end $guard$;
 create or replace trigger order_events_guard_insert before insert on public.order_events
     for each row execute function public.order_events_guard_insert();
 
--- public.order_events: no row changes or goes, but by the functions below. Those say so in a setting, which any session could
--- say too, and run as the table's owner, which not any session can be.
+-- public.order_events: only the functions below change or delete a row. They make a setting, which any session could make, and run
+-- as the table's owner, which other sessions can't.
 create or replace function public.order_events_guard_immutable() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $guard$
 begin
     if current_setting('change_feed.maintenance', true) = 'public.order_events'
@@ -309,18 +311,18 @@ begin
         return case when tg_op = 'DELETE' then old else new end;
     end if;
     raise exception using errcode = 'check_violation', constraint = 'order_events_is_immutable', table = 'order_events', schema = 'public',
-            message = 'order_events: an event never changes and never goes';
+            message = 'order_events: an event can''t be changed or deleted';
 end $guard$;
 create or replace trigger order_events_guard_immutable before update or delete on public.order_events
     for each row execute function public.order_events_guard_immutable();
 create or replace trigger order_events_guard_truncate before truncate on public.order_events
-    for each statement execute function public.order_events_guard_refuse('order_events_is_immutable', 'an event never changes and never goes');
+    for each statement execute function public.order_events_guard_refuse('order_events_is_immutable', 'an event can''t be changed or deleted');
 
--- What the owner may do with the outbox. Nobody else may call these unless granted.
--- Pruning spares the latest event of each key, all from the sequence number given upwards, and all that is not visible
--- in the snapshot given: sequence numbers commit out of order, so that a number alone does not say what is published.
+-- Functions for the owner. Others may call them only if they are granted.
+-- Pruning keeps the latest event of each key, all events from the given sequence number on, and all that are not visible
+-- in the given snapshot: sequence numbers commit out of order, so that a number alone does not tell what is published.
 -- Take a snapshot (SELECT pg_current_snapshot()), wait until every feed has passed it, and give the number of the event
--- that the slowest feed acknowledged last. Answers how many went; call again until it answers 0.
+-- that the slowest feed acknowledged last. Returns the number of deleted events; call it until it returns 0.
 create or replace function public.order_events_prune(published pg_snapshot, below_sequence bigint, at_most bigint default 10000)
     returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $guard$
 declare
@@ -339,8 +341,8 @@ begin
 end $guard$;
 revoke all on function public.order_events_prune(pg_snapshot, bigint, bigint) from public;
 
--- Erasure of a person's data: the payloads go, the versions stay. Answers how many were scrubbed. What is in Kafka already
--- is not touched.
+-- Erases a person's data: payloads are replaced, versions stay. Returns the number of scrubbed events. Records in Kafka
+-- are not touched.
 create or replace function public.order_events_erase(erased_key uuid, scrubbed json default '{"erased":true}')
     returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $guard$
 declare

@@ -86,7 +86,7 @@ create index order_requests_created_at on order_requests (created_at);
 
 -- Written by the guard, from here
 -- The outbox of orders: one row for each version of each row there, in the same transaction as the change.
--- sequence is the database's to fill in. Every program that writes here needs PRAGMA foreign_keys = ON.
+-- The database assigns sequence. Every program that writes here needs PRAGMA foreign_keys = ON.
 create table order_events (
     sequence integer primary key autoincrement,
     -- a UUID of version 7: milliseconds in front, so that the index grows at one end
@@ -95,13 +95,15 @@ create table order_events (
         || '-7' || substr(lower(hex(randomblob(2))), 2)
         || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(lower(hex(randomblob(2))), 2)
         || '-' || lower(hex(randomblob(6)))),
-    -- the reference keeps REPLACE from removing a row of orders in silence
+    -- the reference keeps REPLACE from removing a row of orders
     order_id text not null references orders (order_id),
     version integer not null,
     event_type text not null,
     payload text not null,
     occurred_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     traceparent text,
+    -- true for the event of an adopted row: it holds the effect of earlier versions, which have no event
+    baseline integer not null default false,
     constraint order_events_event_id_is_unique unique (event_id),
     constraint order_events_one_per_version unique (order_id, version),
     constraint order_events_payload_is_json check (json_valid(payload)),
@@ -114,8 +116,8 @@ create table order_events (
 
 -- The rules of orders: the event closes the version.
 --   1. A row starts at version 1 and steps by exactly 1, when the present version has its event. A final state never steps.
---   2. What belongs to it changes only between the step and the event of that version.
---   3. An event stands at the present version and takes the next sequence number.
+--   2. Its children change only between the step and the event of that version.
+--   3. An event is inserted at the present version and takes the next sequence number.
 --   4. A commit needs the event of the present version (PRAGMA foreign_keys = ON).
 -- The legal order is: step, change, append. A refusal's text begins with the name of the rule.
 
@@ -125,89 +127,89 @@ create trigger orders_guard_insert before insert on orders begin
      where new.version is not 1;
 end;
 create trigger orders_guard_insert_again after insert on orders begin
-    select raise(abort, 'orders_is_never_deleted: orders: it is never deleted, replaced or inserted again')
+    select raise(abort, 'orders_is_never_deleted: orders: a row can''t be deleted, replaced or inserted again')
      where exists (select 1 from order_events e where e.order_id = new.order_id);
 end;
 create trigger orders_guard_update before update on orders begin
-    select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
+    select raise(abort, 'orders_is_final: orders: the row is in its final state: neither it nor its children can change')
      where old.status = 'cancelled';
-    select raise(abort, 'orders_key_is_fixed: orders: the key never changes')
+    select raise(abort, 'orders_key_is_fixed: orders: the key can''t change')
      where new.order_id is not old.order_id;
     select raise(abort, 'orders_version_steps_by_one: orders: the version steps up by exactly 1')
      where new.version is not old.version and new.version is not old.version + 1;
-    select raise(abort, 'orders_version_has_event: orders: the present version has no event')
+    select raise(abort, 'orders_version_has_event: orders: the present version has no event yet: append it first')
      where new.version is old.version + 1
        and not exists (select 1 from order_events e where e.order_id = old.order_id and e.version = old.version);
-    select raise(abort, 'orders_changes_inside_a_step: orders: changes stand between the step of the version and its event')
+    select raise(abort, 'orders_changes_inside_a_step: orders: make changes after the step of the version and before its event')
      where new.version is old.version
        and exists (select 1 from order_events e where e.order_id = old.order_id and e.version = old.version);
 end;
 create trigger orders_guard_delete before delete on orders begin
-    select raise(abort, 'orders_is_never_deleted: orders: it is never deleted, replaced or inserted again')
+    select raise(abort, 'orders_is_never_deleted: orders: a row can''t be deleted, replaced or inserted again')
      where true;
 end;
 
--- order_items: changes only between the step and the event, on both sides where a row moves.
+-- order_items: changes only between the step and the event, of both aggregates if a row moves.
 create trigger order_items_guard_insert before insert on order_items begin
-    select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
+    select raise(abort, 'orders_is_final: orders: the row is in its final state: neither it nor its children can change')
      where exists (select 1 from orders a where a.order_id = new.order_id and (a.status = 'cancelled'));
-    select raise(abort, 'order_items_has_aggregate: order_items: what it belongs to does not exist')
+    select raise(abort, 'order_items_has_aggregate: order_items: its aggregate does not exist')
      where new.order_id is not null and not exists (select 1 from orders a where a.order_id = new.order_id);
-    select raise(abort, 'order_items_changes_inside_a_step: order_items: changes stand between the step of the version and its event')
+    select raise(abort, 'order_items_changes_inside_a_step: order_items: make changes after the step of the version and before its event')
      where exists (select 1 from orders a join order_events e on e.order_id = a.order_id and e.version = a.version
        where a.order_id = new.order_id);
-    select raise(abort, 'order_items_limit: order_items: what it belongs to has as many as it may')
+    select raise(abort, 'order_items_limit: order_items: its aggregate has reached the limit of rows')
      where (select count(*) from order_items c where c.order_id = new.order_id) >= 200;
 end;
 create trigger order_items_guard_update before update on order_items begin
-    select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
+    select raise(abort, 'orders_is_final: orders: the row is in its final state: neither it nor its children can change')
      where exists (select 1 from orders a where a.order_id = old.order_id and (a.status = 'cancelled'));
-    select raise(abort, 'order_items_has_aggregate: order_items: what it belongs to does not exist')
+    select raise(abort, 'order_items_has_aggregate: order_items: its aggregate does not exist')
      where old.order_id is not null and not exists (select 1 from orders a where a.order_id = old.order_id);
-    select raise(abort, 'order_items_changes_inside_a_step: order_items: changes stand between the step of the version and its event')
+    select raise(abort, 'order_items_changes_inside_a_step: order_items: make changes after the step of the version and before its event')
      where exists (select 1 from orders a join order_events e on e.order_id = a.order_id and e.version = a.version
        where a.order_id = old.order_id);
-    select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
+    select raise(abort, 'orders_is_final: orders: the row is in its final state: neither it nor its children can change')
      where exists (select 1 from orders a where a.order_id = new.order_id and (a.status = 'cancelled'));
-    select raise(abort, 'order_items_has_aggregate: order_items: what it belongs to does not exist')
+    select raise(abort, 'order_items_has_aggregate: order_items: its aggregate does not exist')
      where new.order_id is not null and not exists (select 1 from orders a where a.order_id = new.order_id);
-    select raise(abort, 'order_items_changes_inside_a_step: order_items: changes stand between the step of the version and its event')
+    select raise(abort, 'order_items_changes_inside_a_step: order_items: make changes after the step of the version and before its event')
      where exists (select 1 from orders a join order_events e on e.order_id = a.order_id and e.version = a.version
        where a.order_id = new.order_id);
-    select raise(abort, 'order_items_limit: order_items: what it belongs to has as many as it may')
+    select raise(abort, 'order_items_limit: order_items: its aggregate has reached the limit of rows')
      where new.order_id is not old.order_id and (select count(*) from order_items c where c.order_id = new.order_id) >= 200;
 end;
 create trigger order_items_guard_delete before delete on order_items begin
-    select raise(abort, 'orders_is_final: orders: it is in its final state: neither it nor what belongs to it changes any more')
+    select raise(abort, 'orders_is_final: orders: the row is in its final state: neither it nor its children can change')
      where exists (select 1 from orders a where a.order_id = old.order_id and (a.status = 'cancelled'));
-    select raise(abort, 'order_items_has_aggregate: order_items: what it belongs to does not exist')
+    select raise(abort, 'order_items_has_aggregate: order_items: its aggregate does not exist')
      where old.order_id is not null and not exists (select 1 from orders a where a.order_id = old.order_id);
-    select raise(abort, 'order_items_changes_inside_a_step: order_items: changes stand between the step of the version and its event')
+    select raise(abort, 'order_items_changes_inside_a_step: order_items: make changes after the step of the version and before its event')
      where exists (select 1 from orders a join order_events e on e.order_id = a.order_id and e.version = a.version
        where a.order_id = old.order_id);
 end;
 
--- order_events: an event closes the present version, once. No row changes or goes.
+-- order_events: an event closes the present version, once. No row is changed or deleted.
 create trigger order_events_guard_insert before insert on order_events begin
-    select raise(abort, 'order_events_one_per_version: order_events: this version has its event')
+    select raise(abort, 'order_events_one_per_version: order_events: this version has an event already')
      where exists (select 1 from order_events e where e.order_id = new.order_id and e.version = new.version);
-    select raise(abort, 'order_events_at_present_version: order_events: an event is inserted at the present version, by the transaction that stepped it')
+    select raise(abort, 'order_events_at_present_version: order_events: an event must be inserted at the present version, by the transaction that stepped it')
      where not exists (select 1 from orders a where a.order_id = new.order_id and a.version = new.version);
-    select raise(abort, 'order_events_event_id_is_unique: order_events: this event id is taken')
+    select raise(abort, 'order_events_event_id_is_unique: order_events: this event id is used already')
      where exists (select 1 from order_events e where e.event_id = new.event_id);
-    select raise(abort, 'order_events_sequence_moves_on: order_events: the sequence number is the database''s to give, and above all earlier ones')
+    select raise(abort, 'order_events_sequence_moves_on: order_events: the database assigns the sequence number: leave it out')
      where new.sequence > 0;
 end;
 create trigger order_events_guard_sequence after insert on order_events begin
-    select raise(abort, 'order_events_sequence_moves_on: order_events: the sequence number is the database''s to give, and above all earlier ones')
+    select raise(abort, 'order_events_sequence_moves_on: order_events: the database assigns the sequence number: leave it out')
      where new.sequence < 1 or exists (select 1 from order_events e where e.sequence > new.sequence);
 end;
 create trigger order_events_guard_immutable_update before update on order_events begin
-    select raise(abort, 'order_events_is_immutable: order_events: an event never changes and never goes')
+    select raise(abort, 'order_events_is_immutable: order_events: an event can''t be changed or deleted')
      where true;
 end;
 create trigger order_events_guard_immutable_delete before delete on order_events begin
-    select raise(abort, 'order_events_is_immutable: order_events: an event never changes and never goes')
+    select raise(abort, 'order_events_is_immutable: order_events: an event can''t be changed or deleted')
      where true;
 end;
 
