@@ -1,5 +1,5 @@
-//! The write side: the table that events are appended to in the writer's own transaction, and its guard, **the event
-//! closes the version**.
+//! The write side: the table that writers append events to in their own transactions, and its guard, **the event closes
+//! the version**.
 //!
 //! ```text
 //!  step                     change                  append                    commit
@@ -7,17 +7,17 @@
 //!  takes the row's lock     only now                draws its sequence        (deferred foreign key)
 //! ```
 //!
-//! Four rules, kept by the database, whoever writes:
+//! Four rules, which the database keeps for every writer:
 //! 1. an aggregate starts at version 1 and steps by exactly 1, when the present version has its event; a final state
 //!    never steps and is never left; keys never change; nothing is deleted;
-//! 2. children change only after a step and before its event: so only in the transaction that holds the row;
+//! 2. children change only after a step and before its event, so only in the transaction that has locked the row;
 //! 3. an event is inserted only at the present version, and takes its sequence number after that row's lock;
 //! 4. a commit with a version that has no event is impossible.
 //!
 //! So every version has exactly one event, no change commits without one, and for each key the order of sequence numbers
 //! is the order of versions (promises E, O and R). It holds for every role but a superuser and the tables' owner, at
-//! READ COMMITTED and above; on SQLite for every connection with `foreign_keys=ON`. That a payload tells the truth is the
-//! writer's promise, not the database's.
+//! READ COMMITTED and above; on SQLite for every connection with `foreign_keys=ON`. That a payload is true is the writer's
+//! promise, not the database's.
 //!
 //! [`Guard`] describes the tables and generates the rules. Without any feature it prints them for a migration tool; with
 //! `postgres` or `sqlite` it installs them, steps and appends:
