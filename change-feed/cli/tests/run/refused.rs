@@ -89,9 +89,9 @@ async fn a_property_of_the_client_that_can_not_be_had_is_refused_before_anything
         ("\"acks\" = \"1\"", "acks"),
         ("\"transactional.id\" = \"other\"", "transactional.id"),
         #[cfg(not(feature = "kafka-ssl"))]
-        ("\"security.protocol\" = \"ssl\"", "security.protocol"),
+        ("\"security.protocol\" = \"ssl\"", "kafka-ssl"),
         #[cfg(not(feature = "kafka-ssl"))]
-        ("\"security.protocol\" = \"sasl_ssl\"", "security.protocol"),
+        ("\"security.protocol\" = \"sasl_ssl\"", "kafka-ssl"),
     ] {
         std::fs::write(world.folder.path().join("feed.toml"), format!("[kafka]\n{property}\n")).expect("a file");
         let ended = world.feed(&rows).ended().await;
