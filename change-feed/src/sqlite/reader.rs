@@ -140,7 +140,7 @@ pub(super) async fn inspect(pool: &SqlitePool, outbox: &Outbox) -> Result<bool, 
 }
 
 /// Reads the highest sequence that the table ever used, even if that row was deleted.
-async fn highest_ever(pool: &SqlitePool, table: &str) -> Result<u64, SourceError> {
+pub(super) async fn highest_ever(pool: &SqlitePool, table: &str) -> Result<u64, SourceError> {
     let asked = sqlx::query_scalar("select seq from sqlite_sequence where name = ?1").bind(table);
     let highest: Option<i64> = asked.fetch_optional(pool).await.map_err(classify)?;
     Ok(highest.map_or(0, |sequence| u64::try_from(sequence).unwrap_or_default()))

@@ -11,7 +11,7 @@ use super::database;
 use super::database::Database;
 use super::election::Election;
 use super::reader;
-use super::reader::{Limits, Reader};
+use super::reader::{Limits, Reader, highest_ever};
 use super::state;
 use crate::feed::checkpoint::Checkpoint;
 use crate::feed::identity::{FeedName, SourceIdentity};
@@ -20,7 +20,7 @@ use crate::outbox::pace::Pace;
 use crate::outbox::pace::Wake;
 use crate::outbox::table::Outbox;
 use crate::source::SourceError;
-use crate::source::{Elected, Source, Start};
+use crate::source::{Elected, Lag, Source, Start};
 
 /// Captures an outbox of SQLite by its sequence: see [the module](super) for what it promises.
 ///
@@ -183,6 +183,15 @@ impl Source for SqliteOutboxSource {
         let pool = held.as_ref().ok_or_else(not_elected)?.pool.clone();
         drop(held);
         state::store(&pool, self.outbox.table(), checkpoint).await
+    }
+
+    /// In changes, by the outbox's sequence.
+    async fn lag(&self) -> Option<Lag> {
+        let pool = self.held.lock().await.as_ref()?.pool.clone();
+        let acknowledged = state::checkpoint(&pool, &self.feed).await.ok()?;
+        let through = acknowledged.map_or(0, |acknowledged| acknowledged.position.major());
+        let highest = highest_ever(&pool, self.outbox.table()).await.ok()?;
+        Some(Lag::of_changes(highest.saturating_sub(through)))
     }
 
     async fn release(&self) {

@@ -13,7 +13,12 @@ use tempfile::TempDir;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_outbox_of_sqlite_keeps_the_contract_of_a_source() -> Result<(), NotConforming> {
     let report = source::run(&Files).await.into_result()?;
-    let not_claimed = ["no-loss-with-concurrent-writers", "transaction-places-are-right"];
+    let not_claimed = [
+        "no-loss-with-concurrent-writers",
+        "transaction-places-are-right",
+        "every-chunk-can-be-started-from",
+        "rejoin-gives-a-baseline",
+    ];
     assert!(report.not_applicable().eq(not_claimed), "{report}");
     Ok(())
 }
@@ -23,7 +28,7 @@ struct Files;
 #[async_trait]
 impl SourceHarness for Files {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new().refuses_positions_past_its_end()
+        Capabilities::new().refuses_positions_past_its_end().tells_lag()
     }
 
     async fn database(&self) -> Result<Box<dyn Database>, HarnessError> {

@@ -21,7 +21,7 @@ use crate::feed::position::Position;
 use crate::postgres::election::{Leadership, SILENCE_MAX, keep_alive, not_elected};
 use crate::postgres::{election, state};
 use crate::source::SourceError;
-use crate::source::{Elected, Source, Start};
+use crate::source::{Elected, Lag, Source, Start};
 use postgres_replication::Confirmer;
 
 /// Acknowledgements are written no more often than this: each is a commit of its own.
@@ -29,7 +29,11 @@ const ACKNOWLEDGE_INTERVAL_MS: u64 = 100;
 /// Heartbeats from one check of the publication and the slot to the next.
 const HEARTBEATS_PER_CHECK: u32 = 5;
 
-/// Selection what committed from PostgreSQL's log, by logical decoding: see [the module](crate::postgres::log) for what it
+/// The end of the log, in bytes: on a standby, of what it has replayed.
+const LOG_END: &str = "select ((case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
+    else pg_current_wal_flush_lsn() end) - '0/0'::pg_lsn)::bigint";
+
+/// Captures what committed from PostgreSQL's log, by logical decoding: see [the module](crate::postgres::log) for what it
 /// promises and needs.
 ///
 /// ```no_run
@@ -216,6 +220,20 @@ impl Source for LogicalSource {
             confirmer.confirm(place.lsn);
         }
         Ok(())
+    }
+
+    async fn lag(&self) -> Option<Lag> {
+        let shared = &self.shared;
+        let Setup { server, feed, .. } = &shared.setup;
+        let ask = async {
+            let mut connection = shared.side().await?;
+            let acknowledged = state::checkpoint(server, &mut connection, feed).await?;
+            let end: i64 = server.answer(sqlx::query_scalar(LOG_END).fetch_one(&mut connection)).await?;
+            shared.give_back(connection).await;
+            Ok::<_, SourceError>((acknowledged, end.unsigned_abs()))
+        };
+        let (acknowledged, end) = ask.await.ok()?;
+        Some(Lag::of_bytes(end.saturating_sub(acknowledged?.position.major())))
     }
 
     async fn release(&self) {

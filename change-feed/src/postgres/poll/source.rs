@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
@@ -24,7 +25,7 @@ use crate::postgres::election::{Leadership, SILENCE_MAX, keep_alive, not_elected
 use crate::postgres::server::Server;
 use crate::postgres::{election, state};
 use crate::source::SourceError;
-use crate::source::{Elected, Source, Start};
+use crate::source::{Elected, Lag, Source, Start};
 
 /// Captures an outbox of PostgreSQL by polling, without replication rights: see [the module](crate::postgres::poll) for
 /// what it promises.
@@ -166,6 +167,28 @@ impl Source for PostgresPollSource {
         }
         leadership.lose(mine, None, feed);
         Err(not_elected())
+    }
+
+    /// In changes, by the outbox's sequence: numbers that a rollback has used up count too.
+    async fn lag(&self) -> Option<Lag> {
+        let Shared { server, feed, statements, .. } = &*self.shared;
+        let mut slot = self.shared.acknowledging.lock().await;
+        let at_hand = slot.take();
+        let ask = async {
+            let mut connection = match at_hand {
+                Some(connection) => connection,
+                None => server.connect(None).await?,
+            };
+            let acknowledged = state::checkpoint(server, &mut connection, feed).await?;
+            let highest = sqlx::query_scalar(AssertSqlSafe(statements.highest_sequence.as_str()));
+            let highest: Option<i64> = server.answer(highest.fetch_one(&mut connection)).await?;
+            Ok::<_, SourceError>((connection, acknowledged, highest.unwrap_or_default().unsigned_abs()))
+        };
+        let (connection, acknowledged, highest) = ask.await.ok()?;
+        *slot = Some(connection);
+        let progress = acknowledged.and_then(|acknowledged| Progress::from_position(&acknowledged.position));
+        let through = progress.and_then(|progress| progress.anchor()).map_or(0, |anchor| anchor.sequence);
+        Some(Lag::of_changes(highest.saturating_sub(through)))
     }
 
     async fn release(&self) {
