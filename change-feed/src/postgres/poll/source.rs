@@ -186,7 +186,7 @@ impl Source for PostgresPollSource {
         };
         let (connection, acknowledged, highest) = ask.await.ok()?;
         *slot = Some(connection);
-        let progress = acknowledged.and_then(|acknowledged| Progress::from_position(&acknowledged.position));
+        let progress = acknowledged.and_then(|acknowledged| PollProgress::from_position(&acknowledged.position));
         let through = progress.and_then(|progress| progress.anchor()).map_or(0, |anchor| anchor.sequence);
         Some(Lag::of_changes(highest.saturating_sub(through)))
     }
