@@ -2,16 +2,15 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use change_feed::kafka::DevelopmentBroker;
 use change_feed::kafka::KafkaReader;
 use change_feed::memory::{MemoryDatabase, MemorySource};
 use change_feed::{FeedName, Relay, RelayState, Router};
+use test_support::PATIENCE;
 use tracing_subscriber::filter::LevelFilter;
 
 const TOPIC: &str = "orders.events";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);

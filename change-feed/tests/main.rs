@@ -14,6 +14,4 @@ mod ndjson;
 mod pgoutput;
 mod postgres_poll;
 mod relay;
-mod replication;
 mod sqlite_outbox;
-mod support;

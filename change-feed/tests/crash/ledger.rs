@@ -1,6 +1,7 @@
 //! Accounts and their outbox, guarded, in a database of a test's own.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use change_feed::EventId;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, SqliteConnection};
-use uuid::Uuid;
+use test_support::Database;
 
 use super::assignment::Capture;
 
@@ -26,7 +27,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Clone)]
 enum Place {
-    Postgres { server: Box<PgConnectOptions>, database: String, has_slot: bool },
+    Postgres { database: Arc<Database>, has_slot: bool },
     Sqlite { options: Box<SqliteConnectOptions>, url: String },
 }
 
@@ -74,10 +75,10 @@ impl Ledger {
         // From before the first event: a slot gives what is written from then on.
         if let Place::Postgres { database, has_slot: true, .. } = &ledger.place {
             session
-                .run(&format!("create publication {database} for table account_events"))
+                .run(&format!("create publication {} for table account_events", database.name))
                 .await
                 .expect("a publication");
-            let slot = format!("select pg_create_logical_replication_slot('{database}', 'pgoutput')");
+            let slot = format!("select pg_create_logical_replication_slot('{}', 'pgoutput')", database.name);
             session.run(&slot).await.expect("a slot");
         }
         session.begin().await.expect("a transaction");
@@ -91,9 +92,7 @@ impl Ledger {
     /// How a relay process reaches it.
     pub(crate) fn url(&self) -> String {
         match &self.place {
-            Place::Postgres { server, database, .. } => {
-                server.as_ref().clone().database(database).to_url_lossy().to_string()
-            }
+            Place::Postgres { database, .. } => database.url(),
             Place::Sqlite { url, .. } => url.clone(),
         }
     }
@@ -110,12 +109,12 @@ impl Ledger {
 
     pub(crate) async fn connect(&self, commits: Commits) -> sqlx::Result<Session> {
         match &self.place {
-            Place::Postgres { server, database, .. } => {
+            Place::Postgres { database, .. } => {
                 let answer = match commits {
                     Commits::Durable => "on",
                     Commits::Early => "off",
                 };
-                let options = server.as_ref().clone().database(database).options([("synchronous_commit", answer)]);
+                let options = database.options.clone().options([("synchronous_commit", answer)]);
                 options.connect().await.map(Session::Postgres)
             }
             Place::Sqlite { options, .. } => options.connect().await.map(Session::Sqlite),
@@ -155,25 +154,12 @@ impl Ledger {
 
     /// Ends the server's process that reads the log at present, if there is one.
     pub(crate) async fn end_walsender(&self) -> bool {
-        let Place::Postgres { server, database, .. } = &self.place else { return false };
-        let mut connection = server.connect().await.expect("the server answers");
+        let Place::Postgres { database, .. } = &self.place else { return false };
+        let mut connection = database.connect().await;
         let end = "select pg_terminate_backend(active_pid) from pg_replication_slots
             where slot_name = $1 and active_pid is not null";
-        let ended = sqlx::query_scalar(end).bind(database).fetch_optional(&mut connection).await;
+        let ended = sqlx::query_scalar(end).bind(&database.name).fetch_optional(&mut connection).await;
         ended.expect("a role that may end it").unwrap_or(false)
-    }
-
-    /// Removes the database. A file goes with its folder.
-    pub(crate) async fn remove(&self) {
-        if let Place::Postgres { server, database, has_slot } = &self.place {
-            let mut connection = server.connect().await.expect("the server answers");
-            if *has_slot {
-                let drop = AssertSqlSafe(format!("select pg_drop_replication_slot('{database}')"));
-                sqlx::raw_sql(drop).execute(&mut connection).await.expect("nobody reads it any more");
-            }
-            let drop = AssertSqlSafe(format!("drop database {database} with (force)"));
-            sqlx::raw_sql(drop).execute(&mut connection).await.expect("a database of ours");
-        }
     }
 }
 
@@ -181,13 +167,8 @@ impl Place {
     async fn create(capture: Capture, server_url: &str, folder: &Path) -> Self {
         match capture {
             Capture::PostgresPoll | Capture::PostgresLog => {
-                let server: PgConnectOptions = server_url.parse().expect("the URL of a server");
-                let server = Box::new(server.disable_statement_logging());
-                let database = format!("crash_{}", Uuid::now_v7().simple());
-                let mut connection = server.connect().await.expect("the server answers");
-                let create = AssertSqlSafe(format!("create database {database}"));
-                sqlx::raw_sql(create).execute(&mut connection).await.expect("a role that creates databases");
-                Self::Postgres { server, database, has_slot: capture == Capture::PostgresLog }
+                let database = Arc::new(Database::create("crash", server_url).await);
+                Self::Postgres { database, has_slot: capture == Capture::PostgresLog }
             }
             Capture::Sqlite => {
                 let path = folder.join("ledger.db");

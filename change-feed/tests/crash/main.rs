@@ -19,14 +19,11 @@ mod ledger;
 mod load;
 #[cfg(feature = "long-tests")]
 mod long;
-mod patience;
 mod process;
 mod recovery;
 mod relay;
 mod scenarios;
 mod servers;
-#[path = "../support/mod.rs"]
-mod support;
 mod topic;
 mod world;
 

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::assignment::{ASSIGNMENT, Assignment};
 use super::death::Death;
-use super::patience::eventually;
 use super::relay::{STATUS, State, Status};
+use test_support::eventually;
 
 /// The test that is a relay when it is told so.
 pub(crate) const RELAY_TEST: &str = "recovery::a_relay_process_drains_when_it_is_told_to_end";

@@ -6,9 +6,7 @@ use std::time::Duration;
 use change_feed::EventId;
 use change_feed::consumer::ReceivedEvent;
 use change_feed::kafka::{KafkaReader, KafkaReaderBuilder, ReaderError};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use test_support::kafka::{End, ends, is_stable};
 use tokio::time::timeout;
 
 /// How long a broker may take to answer before it counts as away.
@@ -64,12 +62,7 @@ impl Topic {
     /// Whether every transaction that was begun is committed or aborted, so that nothing hides behind an open one.
     pub(crate) async fn is_decided(&self) -> Result<(), String> {
         let (brokers, name) = (self.brokers.clone(), self.name.clone());
-        let asked = tokio::task::spawn_blocking(move || ends(&brokers, &name));
-        match asked.await.expect("it does not panic") {
-            Ok(ends) if ends.iter().all(|end| end.stable == end.all) => Ok(()),
-            Ok(_) => Err("a transaction is open".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+        tokio::task::spawn_blocking(move || is_stable(&brokers, &name)).await.expect("it does not panic")
     }
 
     /// Where each partition ends, for the report of a failure: what lies between the two ends hides behind an open
@@ -80,40 +73,4 @@ impl Topic {
             Err(error) => format!("where the topic ends can't be told: {error}"),
         }
     }
-}
-
-/// Where a partition ends.
-struct End {
-    partition: i32,
-    /// For who reads only what is committed: the last stable offset.
-    stable: i64,
-    /// The high watermark.
-    all: i64,
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { partition, stable, all } = self;
-        write!(f, "partition {partition} is stable up to {stable} of {all}")
-    }
-}
-
-/// A `read_committed` client is told the last stable offset as a partition's end, any other the high watermark.
-fn ends(brokers: &str, topic: &str) -> KafkaResult<Vec<End>> {
-    let [stable, all] = ["read_committed", "read_uncommitted"].map(|isolation| {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("group.id", "crash-tests").set("isolation.level", isolation);
-        config.create::<BaseConsumer>()
-    });
-    let (stable, all) = (stable?, all?);
-    let metadata = stable.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    let end = |client: &BaseConsumer, partition| {
-        client.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).map(|(_, end)| end)
-    };
-    let ends = partitions.map(|partition| {
-        let partition = partition.id();
-        Ok(End { partition, stable: end(&stable, partition)?, all: end(&all, partition)? })
-    });
-    ends.collect()
 }

@@ -15,9 +15,9 @@ use super::death::Death;
 use super::flaw::Flaw;
 use super::ledger::{Commits, Committed, Ledger};
 use super::load::{HOT_ACCOUNTS, Load, Written};
-use super::patience::eventually;
 use super::process::RelayProcess;
 use super::topic::Topic;
+use test_support::eventually;
 
 /// An account that no writer knows, opened in a transaction that none of them numbers.
 const MARKER_ACCOUNT: i64 = -1;
@@ -173,7 +173,7 @@ impl World {
         assert!(verdict.is_clean(), "{}: {scenario}: {verdict}", self.name());
         assert!(!written.committed.is_empty() && written.rolled_back > 0, "no load: {written:?}");
         self.report(&format!("{scenario}: {what_happened}; {}; {}", wrote(written, &history), published(&verdict)));
-        self.remove().await;
+        self.remove();
     }
 
     /// One line for the log of the test.
@@ -183,8 +183,7 @@ impl World {
         println!("crash report: {}: {what} (seed {}, {seconds} s)", self.name(), self.seed);
     }
 
-    pub(crate) async fn remove(self) {
-        self.ledger.remove().await;
+    pub(crate) fn remove(self) {
         // A file that can't be removed is no reason to fail: the folder is one for temporary files.
         let _: std::io::Result<()> = std::fs::remove_dir_all(&self.folder);
     }

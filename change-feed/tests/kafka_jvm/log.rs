@@ -2,8 +2,7 @@
 
 use change_feed::outbox::Outbox;
 use change_feed::{FeedName, KafkaPublisher, LogicalSource, Relay, Router, RowFormat};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+use test_support::{Database, required};
 
 use crate::kafka_jvm::cluster::{PATIENCE, brokers};
 
@@ -29,19 +28,14 @@ const WRITES: [(&str, u64); 9] = [
 
 /// A database of the test's own, and the feed of it.
 pub(crate) struct Feed {
-    options: PgConnectOptions,
+    database: Database,
     name: FeedName,
 }
 
 impl Feed {
     pub(crate) async fn create(name: FeedName) -> Self {
-        let url = std::env::var("ADMIN_DATABASE_URL")
-            .expect("ADMIN_DATABASE_URL is not set: run scripts/test, or eval \"$(scripts/services env)\"");
-        let server: PgConnectOptions = url.parse().expect("the URL of a server");
-        let mut admin = server.connect().await.expect("the server answers");
-        admin.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("a new database");
-        admin.close().await.expect("it ends");
-        Self { options: server.database(name.as_str()), name }
+        let database = Database::named(name.as_str(), &required("ADMIN_DATABASE_URL")).await;
+        Self { database, name }
     }
 
     pub(crate) fn events(&self) -> String {
@@ -54,9 +48,8 @@ impl Feed {
 
     /// Writes, and publishes what was written; tells how much that was.
     pub(crate) async fn run(&self) -> u64 {
-        let mut writer = self.options.connect().await.expect("the database");
-        execute(&mut writer, TABLES).await;
-        let source = LogicalSource::builder(self.options.to_url_lossy().as_str(), &self.name)
+        self.database.run(TABLES).await;
+        let source = LogicalSource::builder(&self.database.url(), &self.name)
             .outbox(Outbox::new("order_events", "order_id").event_type_format("order.", ".v1"))
             .tables(["public.notes"])
             .max_transaction_rows(TRANSACTION_ROWS_MAX)
@@ -64,7 +57,7 @@ impl Feed {
             .create(true);
         let source = source.connect().await.expect("a server with what the feed needs");
         for (script, _) in WRITES {
-            execute(&mut writer, script).await;
+            self.database.run(script).await;
         }
         let expected = WRITES.iter().map(|(_, changes)| changes).sum();
         let publisher = KafkaPublisher::builder(&brokers(), &self.name).create_topics(3).build();
@@ -79,17 +72,11 @@ impl Feed {
         expected
     }
 
-    /// A slot that is left behind would hold back the server's log.
+    /// Removes what the feed had on the server, while nobody reads it.
     pub(crate) async fn drop(self) {
-        let builder = LogicalSource::builder(self.options.to_url_lossy().as_str(), &self.name);
+        let builder = LogicalSource::builder(&self.database.url(), &self.name);
         builder.outbox(Outbox::new("order_events", "order_id")).clean_up().await.expect("the relay has ended");
-        let mut admin = self.options.database("postgres").connect().await.expect("the server answers");
-        execute(&mut admin, &format!("drop database {} with (force)", self.name)).await;
     }
-}
-
-async fn execute(connection: &mut PgConnection, script: &str) {
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned()))).await.expect(script);
 }
 
 const TABLES: &str = "

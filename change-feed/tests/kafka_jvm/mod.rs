@@ -34,7 +34,7 @@ async fn agreed(topic: &str, java: Vec<JavaRecord>) -> Vec<Seen> {
 
 /// What our reader of events has to make of these records.
 fn understood(topic: &str, records: &[Seen]) -> Vec<(Place, Understood)> {
-    records.iter().map(|record| (record.place(), record.understood(topic))).collect()
+    records.iter().map(|record| (record.place(), seen::understood(record, topic))).collect()
 }
 
 fn count(records: &[Seen], of_interest: impl Fn(&Seen) -> bool) -> usize {

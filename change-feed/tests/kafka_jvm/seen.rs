@@ -4,17 +4,7 @@ use std::collections::BTreeMap;
 
 use change_feed::consumer::{ReceivedEvent, Record, RecordProblem};
 
-/// A record as a reader sees it, byte for byte.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) key: Option<Vec<u8>>,
-    /// `None` is a null, which is not the same as a value of zero length.
-    pub(crate) value: Option<Vec<u8>>,
-    /// In the order of the record.
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
-}
+pub(crate) use test_support::kafka::Record as Seen;
 
 /// Partition and offset.
 pub(crate) type Place = (i32, i64);
@@ -22,34 +12,18 @@ pub(crate) type Place = (i32, i64);
 /// What an event's reader makes of a record: the event, or why it is none.
 pub(crate) type Understood = Result<ReceivedEvent, RecordProblem>;
 
-impl Seen {
-    pub(crate) fn place(&self) -> Place {
-        (self.partition, self.offset)
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
-        value.as_deref().and_then(|value| std::str::from_utf8(value).ok())
-    }
-
-    /// Whether the value has these words in it.
-    pub(crate) fn says(&self, words: &str) -> bool {
-        self.value.as_deref().is_some_and(|value| String::from_utf8_lossy(value).contains(words))
-    }
-
-    /// What our reader of events has to make of it.
-    pub(crate) fn understood(&self, topic: &str) -> Understood {
-        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()));
-        let record = Record {
-            topic: topic.into(),
-            partition: self.partition.unsigned_abs(),
-            offset: self.offset.unsigned_abs(),
-            key: self.key.as_deref(),
-            headers: headers.collect(),
-            payload: self.value.as_deref(),
-        };
-        ReceivedEvent::parse(&record).map_err(|error| error.problem)
-    }
+/// What our reader of events has to make of a record.
+pub(crate) fn understood(record: &Seen, topic: &str) -> Understood {
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()));
+    let record = Record {
+        topic: topic.into(),
+        partition: record.partition.unsigned_abs(),
+        offset: record.offset.unsigned_abs(),
+        key: record.key.as_deref(),
+        headers: headers.collect(),
+        payload: record.value.as_deref(),
+    };
+    ReceivedEvent::parse(&record).map_err(|error| error.problem)
 }
 
 /// The places where two readers see something else, or one of them nothing; a record that one of them has twice too.

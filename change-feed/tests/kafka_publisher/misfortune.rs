@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 
 use crate::kafka_publisher::cluster::{PATIENCE, Place, brokers, position_of, read_committed};
 use crate::kafka_publisher::parts::{Run, position};
-use crate::support::proxy::{Accident, Proxy};
+use test_support::proxy::{Accident, Proxy};
 
 /// A publisher that reaches the cluster through the proxy only.
 fn publisher(proxy: &Proxy, place: &Place) -> KafkaPublisher {

@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 use crate::kafka_publisher::cluster::{PATIENCE, Place, brokers};
 use crate::kafka_publisher::misfortune::resume_with_patience;
 use crate::kafka_publisher::parts::{Run, position};
-use crate::support::proxy::{Accident, Proxy};
+use test_support::proxy::{Accident, Proxy};
 
 /// The accident does not happen to every client that it could happen to: it is a race in librdkafka.
 const ROUNDS: u64 = 5;

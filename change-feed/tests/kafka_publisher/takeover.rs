@@ -9,7 +9,7 @@ use crate::kafka_publisher::cluster::{
 };
 use crate::kafka_publisher::misfortune::resume_with_patience;
 use crate::kafka_publisher::parts::{Run, position};
-use crate::support::proxy::{Accident, Proxy};
+use test_support::proxy::{Accident, Proxy};
 
 #[tokio::test]
 async fn a_second_relay_fences_the_first_and_ends_its_open_transaction() {
@@ -69,7 +69,7 @@ async fn a_transaction_that_the_cluster_gave_up_is_no_takeover() {
     run.begin(&publisher, &[run.envelope("a", 1, "\"too slow\"")]).await.expect("the cluster is there");
     // The record must have arrived before it can be given up.
     wait_for_record(&place).await;
-    wait_until_stable(&place.topic, 0);
+    wait_until_stable(&place.topic);
 
     let error = run.complete(&publisher, &[], 1).await.expect_err("it was aborted");
     assert!(matches!(error, PublishError::Transient(_)), "{error:?}");

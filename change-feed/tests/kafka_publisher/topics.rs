@@ -10,7 +10,7 @@ use crate::kafka_publisher::cluster::{
     Place, add_partitions, brokers, create_topic, delete_topic, partitions, position_of, topic_setting,
 };
 use crate::kafka_publisher::parts::{Run, position};
-use crate::support::proxy::{Accident, Proxy};
+use test_support::proxy::{Accident, Proxy};
 
 #[tokio::test]
 async fn a_missing_topic_stops_the_feed_and_says_what_to_do() {

@@ -1,23 +1,13 @@
 //! A topic of the real broker, and what writes to it.
 
-use std::env;
-use std::time::{Duration, Instant};
-
 use change_feed::{Envelope, Epoch, FeedIdentity, FeedName, PublisherIdentity, Router, SourceIdentity};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
-
-pub(crate) fn brokers() -> String {
-    env::var("KAFKA_BROKERS").expect(
-        "KAFKA_BROKERS is not set: run scripts/test, or eval \"$(scripts/services env)\" after scripts/services up",
-    )
-}
+pub(crate) use test_support::PATIENCE as TIMEOUT;
+use test_support::kafka;
+pub(crate) use test_support::kafka::brokers;
+use test_support::until;
 
 /// A topic of its own for each test.
 pub(crate) struct Topic {
@@ -28,9 +18,7 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) async fn create(purpose: &str, partitions: i32) -> Self {
         let name = format!("test.{purpose}.{}", uuid::Uuid::now_v7());
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(-1));
-        let created = admin().create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
-        created.into_iter().for_each(|result| drop(result.expect("a topic")));
+        kafka::create_topic(&name, partitions, &[]).await;
         let producer: ThreadedProducer<_> = ClientConfig::new()
             .set("bootstrap.servers", brokers())
             .set("transactional.id", &name)
@@ -42,19 +30,13 @@ impl Topic {
     }
 
     pub(crate) async fn delete(&self) {
-        let deleted = admin().delete_topics(&[&self.name], &AdminOptions::new()).await.expect("an answer");
-        deleted.into_iter().for_each(|result| drop(result.expect("it was there")));
+        kafka::delete_topic(&self.name).await;
     }
 
     /// Gives the topic this number of partitions, and waits until the producer of the test knows them.
     pub(crate) async fn add_partitions(&self, count: usize) {
-        let answer = admin().create_partitions([&NewPartitions::new(&self.name, count)], &AdminOptions::new()).await;
-        answer.expect("an answer").into_iter().for_each(|result| drop(result.expect("more than there were")));
-        let start = Instant::now();
-        while self.partition_count() != count {
-            assert!(start.elapsed() < TIMEOUT, "the topic never had {count} partitions");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        kafka::add_partitions(&self.name, count).await;
+        until("the producer knows the partitions", async || self.partition_count() == count).await;
     }
 
     fn partition_count(&self) -> usize {
@@ -71,30 +53,12 @@ impl Topic {
 
     pub(crate) fn commit(&self) {
         self.producer.commit_transaction(TIMEOUT).expect("committed");
-        self.wait_until_decided();
+        kafka::wait_until_stable(&self.name);
     }
 
     pub(crate) fn abort(&self) {
         self.producer.abort_transaction(TIMEOUT).expect("aborted");
-        self.wait_until_decided();
-    }
-
-    /// The markers of a transaction reach the partitions' leaders after its answer.
-    fn wait_until_decided(&self) {
-        let [stable, all]: [BaseConsumer; 2] = ["read_committed", "read_uncommitted"].map(|isolation| {
-            let mut config = ClientConfig::new();
-            config.set("bootstrap.servers", brokers()).set("group.id", "tests").set("isolation.level", isolation);
-            config.create().expect("a client")
-        });
-        let start = Instant::now();
-        for partition in 0..self.partition_count() as i32 {
-            let end =
-                |client: &BaseConsumer| client.fetch_watermarks(&self.name, partition, TIMEOUT).expect("an end").1;
-            while end(&stable) < end(&all) {
-                assert!(start.elapsed() < TIMEOUT, "the transaction is still open");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
+        kafka::wait_until_stable(&self.name);
     }
 
     pub(crate) fn publish(&self, envelopes: &[Envelope]) {
@@ -118,10 +82,6 @@ impl Topic {
         self.producer.send(record).map_err(|(error, _): (_, BaseRecord<'_, str, str>)| error).expect("queued");
         self.commit();
     }
-}
-
-fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("an admin client")
 }
 
 /// The events of these keys in order, each the next version of its key.

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use uuid::Uuid;
 
-use crate::logical::shared_server::required;
+use crate::logical::world::required;
 use crate::logical::world::{World, end, read, refusal, started, text, version, versions};
 
 /// What starting it comes to.

@@ -4,9 +4,9 @@ use change_feed::source::Start;
 use std::time::Duration;
 
 use change_feed::{Epoch, Position, Source, SourceError};
+use test_support::Frozen;
 
 use crate::logical::world::{PATIENCE, World, end, read, refusal, text, version, versions};
-use crate::replication::instance::Frozen;
 
 #[tokio::test]
 async fn a_standby_takes_over_when_the_active_one_is_gone_without_a_word() {

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::world::{PATIENCE, World, changes, end, event, outbox, read, refusal, started, text, version, versions};
-use crate::support::instance::{Instance, Standby};
 use change_feed::source::Start;
 use change_feed::{Epoch, Mismatch, Position, Source, SourceError};
+use test_support::{Instance, Standby};
 
 const ADMIN: &str = "ADMIN_DATABASE_URL";
 
@@ -34,7 +34,7 @@ async fn answer<T>(mut asked: impl AsyncFnMut() -> Result<T, SourceError>) -> Re
 
 #[tokio::test]
 async fn a_slot_whose_log_the_server_has_removed_is_refused_and_noticed_while_the_feed_runs() {
-    let instance = Instance::start("logical-lost");
+    let instance = Instance::start("logical-lost").await;
     let world = World::on(instance.url(ADMIN)).await;
     let source = world.started(&Position::ORIGIN).await;
     world.append("a", 1).await;
@@ -59,7 +59,7 @@ async fn a_slot_whose_log_the_server_has_removed_is_refused_and_noticed_while_th
 
 #[tokio::test]
 async fn a_server_whose_log_cannot_be_decoded_and_a_standby_are_refused() {
-    let instance = Instance::start("logical-level");
+    let instance = Instance::start("logical-level").await;
     let world = World::on(instance.url(ADMIN)).await;
     world.run("alter system set wal_level = replica").await;
     instance.server("stop").await;
@@ -76,7 +76,7 @@ async fn a_server_whose_log_cannot_be_decoded_and_a_standby_are_refused() {
 
 #[tokio::test]
 async fn after_a_promotion_the_feed_goes_on_unless_its_position_is_of_a_history_that_was_left() {
-    let instance = Instance::start("logical-promotion");
+    let instance = Instance::start("logical-promotion").await;
     let world = World::on(instance.url(ADMIN)).await;
     let source = world.started(&Position::ORIGIN).await;
     world.append("a", 1).await;
@@ -113,7 +113,7 @@ async fn after_a_promotion_the_feed_goes_on_unless_its_position_is_of_a_history_
 
 #[tokio::test]
 async fn a_server_that_crashes_gives_again_what_was_not_acknowledged_and_loses_nothing() {
-    let instance = Instance::start("logical-crash");
+    let instance = Instance::start("logical-crash").await;
     let world = World::on(instance.url(ADMIN)).await;
     let source = world.started(&Position::ORIGIN).await;
     for number in 1..=4_u64 {
@@ -136,7 +136,7 @@ async fn a_server_that_crashes_gives_again_what_was_not_acknowledged_and_loses_n
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_of_a_million_rows_passes_whole_in_bounded_memory() {
     const ROWS: usize = 1_000_000;
-    let instance = Instance::start("logical-million");
+    let instance = Instance::start("logical-million").await;
     let world = World::on(instance.url(ADMIN)).await;
     let source = started(world.bare().outbox(outbox()), &Position::ORIGIN).await;
     let payload = format!(r#"json_build_object('n', n, 'text', '{}')"#, "x".repeat(300));

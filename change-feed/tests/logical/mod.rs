@@ -12,5 +12,7 @@ mod published_tables;
 mod restart;
 mod rows;
 mod server;
-mod shared_server;
+#[cfg(feature = "tls")]
+mod tls;
+mod unix_socket;
 mod world;

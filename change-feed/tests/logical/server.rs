@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use uuid::Uuid;
 
-use crate::logical::shared_server::required;
+use crate::logical::world::required;
 use crate::logical::world::{PATIENCE, World, outbox, read, refusal, started, text, version, versions};
 
 impl World {
@@ -152,7 +152,7 @@ async fn a_wrong_password_is_no_reason_to_try_again_at_one_address_or_several() 
 
 #[tokio::test]
 async fn text_that_cannot_be_converted_stops_the_feed_with_the_servers_words() {
-    let encoding = "encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0";
+    let encoding = "encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'";
     let world = World::with(&required("ADMIN_DATABASE_URL"), encoding).await;
     world.run("create table t (id int primary key, a text)").await;
     let source = started(world.bare().tables(["t"]), &Position::ORIGIN).await;

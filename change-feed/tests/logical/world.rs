@@ -1,7 +1,5 @@
 //! A database of a test's own, and what tests ask of a source.
 
-use std::time::Duration;
-
 use change_feed::outbox::Outbox;
 use change_feed::postgres::log::LogicalSourceBuilder;
 use change_feed::source::Start;
@@ -9,17 +7,13 @@ use change_feed::{
     Change, Changes, Checkpoint, Content, Epoch, EventRecord, FeedIdentity, FeedName, LogicalSource, Position,
     PublisherIdentity, Source, SourceError,
 };
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
-use uuid::Uuid;
-
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use sqlx::PgConnection;
+use test_support::Database;
+pub(crate) use test_support::{PATIENCE, required};
 
 /// A database of a test's own, a feed of it, and the publication and slot of that.
 pub(crate) struct World {
-    pub(crate) pool: PgPool,
-    pub(crate) options: PgConnectOptions,
+    database: Database,
     /// Names the feed, the publication and the slot.
     pub(crate) feed: FeedName,
 }
@@ -36,21 +30,21 @@ impl World {
 
     /// The same, of a database that is made with these options.
     pub(crate) async fn with(url: &str, options: &str) -> Self {
-        let server: PgConnectOptions = url.parse().expect("the URL of a server");
-        let name = format!("logical_{}", Uuid::now_v7().simple());
-        let mut connection = server.connect().await.expect("the server answers");
-        connection
-            .execute(AssertSqlSafe(format!("create database {name} {options}")))
-            .await
-            .expect("a role that creates databases");
-        let options = server.database(&name).disable_statement_logging();
-        let pool = PgPoolOptions::new().max_connections(8).connect_with(options.clone()).await.expect("a new database");
-        pool.execute(sqlx::raw_sql(OUTBOX)).await.expect("a new table");
-        Self { pool, options, feed: FeedName::new(name).expect("a short name") }
+        let database = Database::with_options("logical", url, options).await;
+        database.run(OUTBOX).await;
+        let feed = FeedName::new(database.name.clone()).expect("a short name");
+        Self { database, feed }
     }
 
-    pub(crate) fn url(&self) -> String {
-        self.options.to_url_lossy().to_string()
+    /// A new database with an outbox, by a role that may replicate.
+    pub(crate) async fn new() -> Self {
+        Self::on(&required("ADMIN_DATABASE_URL")).await
+    }
+
+    /// A column of the slot.
+    pub(crate) async fn slot(&self, column: &str) -> Option<String> {
+        let slot = format!("select {column}::text from pg_replication_slots where slot_name = '{}'", self.feed);
+        self.text(&format!("select ({slot})")).await
     }
 
     /// Of the outbox, and making what it needs.
@@ -66,14 +60,6 @@ impl World {
     /// A source of the outbox that is elected and started.
     pub(crate) async fn started(&self, after: &Position) -> LogicalSource {
         started(self.builder(), after).await
-    }
-
-    pub(crate) async fn run(&self, script: &str) {
-        self.pool.execute(sqlx::raw_sql(AssertSqlSafe(script.to_owned()))).await.expect(script);
-    }
-
-    pub(crate) async fn text(&self, query: &str) -> Option<String> {
-        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.expect(query)
     }
 
     /// Appends an event in a transaction of its own.
@@ -92,41 +78,13 @@ impl World {
         let checkpoint = self.checkpoint(source, position).await;
         source.acknowledge(&checkpoint).await.expect("it is elected");
     }
-
-    async fn clean_up(options: PgConnectOptions) -> Result<(), sqlx::Error> {
-        let database = options.get_database().unwrap_or_default().to_owned();
-        let mut admin = options.database("postgres").connect().await?;
-        let end = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = $1 and active";
-        let drop =
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1 and not active";
-        let left = "select count(*) from pg_replication_slots where database = $1";
-        loop {
-            sqlx::query(end).bind(&database).execute(&mut admin).await?;
-            // Somebody else may have dropped it, or taken it, meanwhile.
-            let _ = sqlx::query(drop).bind(&database).execute(&mut admin).await;
-            let left: i64 = sqlx::query_scalar(left).bind(&database).fetch_one(&mut admin).await?;
-            if left == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        admin.execute(AssertSqlSafe(format!("drop database if exists {database} with (force)"))).await?;
-        admin.close().await
-    }
 }
 
-impl Drop for World {
-    /// A slot that is left behind would hold back the server's log for ever.
-    fn drop(&mut self) {
-        let options = self.options.clone();
-        let cleaning = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let limited = async { tokio::time::timeout(PATIENCE, Self::clean_up(options)).await };
-            runtime.block_on(limited).map_err(std::io::Error::other)?.map_err(std::io::Error::other)
-        });
-        if let Ok(Err(error)) = cleaning.join() {
-            eprintln!("a slot or a database is left behind: {error}");
-        }
+impl std::ops::Deref for World {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
     }
 }
 

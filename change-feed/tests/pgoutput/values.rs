@@ -2,8 +2,7 @@
 
 use change_feed::postgres::value::{Value, write_json};
 use postgres_replication::pgoutput::{Column, Datum, Message};
-
-use crate::pgoutput::server::Server;
+use test_support::PgoutputSession;
 
 const TYPES: &str = "
     create type status as enum ('open', 'cancelled');
@@ -266,7 +265,7 @@ struct Carried {
     oracles: Vec<String>,
 }
 
-async fn carried(server: &mut Server, cases: &[Case]) -> Carried {
+async fn carried(server: &mut PgoutputSession, cases: &[Case]) -> Carried {
     let list = |item: &dyn Fn(usize, &Case) -> String| {
         cases.iter().enumerate().map(|(index, case)| item(index, case)).collect::<Vec<_>>().join(", ")
     };
@@ -297,7 +296,7 @@ async fn carried(server: &mut Server, cases: &[Case]) -> Carried {
 }
 
 async fn check(cases: &[Case]) {
-    let mut server = Server::new(TYPES).await;
+    let mut server = PgoutputSession::new(TYPES).await;
     let Carried { columns, texts, oracles } = carried(&mut server, cases).await;
     assert_eq!((columns.len(), texts.len(), oracles.len()), (cases.len(), cases.len(), cases.len()));
     let mut differences = Vec::new();

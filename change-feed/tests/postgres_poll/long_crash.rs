@@ -7,12 +7,12 @@ use std::time::Duration;
 use change_feed::{Epoch, Position, PostgresPollSource, Source, SourceError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
+use test_support::Instance;
 use uuid::Uuid;
 
 use crate::postgres_poll::long::report;
 use crate::postgres_poll::pollers::{UnsafePoller, Way};
 use crate::postgres_poll::world::{PATIENCE, Version, World, end, text, versions};
-use crate::support::instance::Instance;
 
 const ROUNDS: usize = 8;
 const WRITERS: usize = 4;
@@ -82,7 +82,7 @@ fn phantoms(given: &[Version], history: &[Version]) -> usize {
 
 /// Crashes the server again and again under load, and counts: given, lost, doubled, phantoms of ours, phantoms of a naive poller.
 async fn crashes(name: &str, synchronous_commit: &'static str) -> [usize; 5] {
-    let instance = Instance::start(name);
+    let instance = Instance::start(name).await;
     let world = World::on(instance.url("DATABASE_URL")).await;
     let carts = world.carts(WRITERS).await;
     let source = world.started(&Position::ORIGIN).await;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use change_feed::{PostgresPollSource, SourceError};
+use test_support::{Instance, Standby};
 
 use crate::postgres_poll::world::{PATIENCE, World, feed, outbox, text};
-use crate::support::instance::{Instance, Standby};
 
 #[tokio::test]
 async fn a_standby_is_refused_with_the_address_of_the_primary_as_the_remedy() {
-    let instance = Instance::start("poll-standby");
+    let instance = Instance::start("poll-standby").await;
     let world = World::on(instance.url("DATABASE_URL")).await;
     let url = world.url();
     world.source().await;

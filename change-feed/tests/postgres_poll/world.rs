@@ -1,35 +1,22 @@
 //! A database of a test's own, with carts and their outbox, and what tests ask of a source.
 
-use change_feed::source::Start;
-use std::time::Duration;
-
 use change_feed::outbox::Outbox;
 use change_feed::postgres::poll::PostgresPollSourceBuilder;
+use change_feed::source::Start;
 use change_feed::{Change, Changes, Content, Epoch, FeedName, Position, PostgresPollSource, Source, SourceError};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
+use sqlx::PgConnection;
+use test_support::Database;
+pub(crate) use test_support::{PATIENCE, required};
 use uuid::Uuid;
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A database of a test's own.
-pub(crate) struct World {
-    pub(crate) pool: PgPool,
-    pub(crate) options: PgConnectOptions,
-}
+pub(crate) struct World(Database);
 
 /// A version of a cart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Version {
     pub(crate) cart: Uuid,
     pub(crate) version: u64,
-}
-
-/// The URL that a test runs with.
-pub(crate) fn required(variable: &str) -> String {
-    std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\""))
 }
 
 pub(crate) fn feed() -> FeedName {
@@ -47,22 +34,9 @@ impl World {
 
     /// A new database on the server of `url`, by its role.
     pub(crate) async fn on(url: &str) -> Self {
-        let server: PgConnectOptions = url.parse().expect("the URL of a server");
-        let name = format!("poll_{}", Uuid::now_v7().simple());
-        let mut connection = server.connect().await.expect("the server answers");
-        connection
-            .execute(AssertSqlSafe(format!("create database {name}")))
-            .await
-            .expect("a role that creates databases");
-        let options = server.database(&name).disable_statement_logging();
-        let pool =
-            PgPoolOptions::new().max_connections(24).connect_with(options.clone()).await.expect("a new database");
-        pool.execute(sqlx::raw_sql(TABLES)).await.expect("new tables");
-        Self { pool, options }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        self.options.to_url_lossy().to_string()
+        let database = Database::create("poll", url).await;
+        database.run(TABLES).await;
+        Self(database)
     }
 
     pub(crate) fn builder(&self) -> PostgresPollSourceBuilder {
@@ -79,7 +53,7 @@ impl World {
     }
 
     pub(crate) async fn connection(&self) -> PgConnection {
-        self.options.connect().await.expect("a connection")
+        self.connect().await
     }
 
     /// New carts, without events.
@@ -101,6 +75,14 @@ impl World {
             .await
             .expect("the history");
         rows.into_iter().map(|(cart, version)| Version { cart, version: version.unsigned_abs() }).collect()
+    }
+}
+
+impl std::ops::Deref for World {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.0
     }
 }
 

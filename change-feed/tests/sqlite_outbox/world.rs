@@ -13,9 +13,7 @@ use change_feed::{
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
-
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use test_support::PATIENCE;
 
 /// A file of a test's own.
 pub(crate) struct World {

@@ -6,8 +6,8 @@ use change_feed::conformance::{HarnessError, NotConforming};
 use change_feed::outbox::{Event, Guard};
 use change_feed::{FeedName, PostgresPollSource, Source};
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres};
+use sqlx::Postgres;
+use test_support::required;
 use uuid::Uuid;
 
 mod log;
@@ -40,7 +40,7 @@ struct PolledCarts(Carts);
 #[async_trait]
 impl Database for PolledCarts {
     async fn source(&self, feed: &FeedName) -> Result<Box<dyn Source>, HarnessError> {
-        let builder = PostgresPollSource::builder(&self.0.url, feed).outbox(guard().outbox_table());
+        let builder = PostgresPollSource::builder(&self.0.0.url(), feed).outbox(guard().outbox_table());
         Ok(Box::new(builder.connect().await?))
     }
 
@@ -50,39 +50,20 @@ impl Database for PolledCarts {
 }
 
 /// A database of its own with an aggregate and its outbox.
-struct Carts {
-    name: String,
-    pool: PgPool,
-    url: String,
-}
+struct Carts(test_support::Database);
 
 impl Carts {
     /// On the server, and as the role, of the URL in this variable of the environment.
     async fn create(variable: &str) -> Result<Self, HarnessError> {
-        let server = server(variable)?;
-        let name = format!("conformance_{}", Uuid::now_v7().simple());
-        let mut connection = server.connect().await?;
-        connection.execute(AssertSqlSafe(format!("create database {name}"))).await?;
-        connection.close().await?;
-        let options = server.database(&name).disable_statement_logging();
-        let pool = PgPoolOptions::new().max_connections(6).connect_with(options.clone()).await?;
-        pool.execute("create table carts (cart_id uuid primary key, version bigint not null)").await?;
-        guard().install(&mut *pool.acquire().await?).await?;
-        Ok(Self { name, pool, url: options.to_url_lossy().to_string() })
+        let database = test_support::Database::create("conformance", &required(variable)).await;
+        database.run("create table carts (cart_id uuid primary key, version bigint not null)").await;
+        guard().install(&mut *database.pool.acquire().await?).await?;
+        Ok(Self(database))
     }
 
     async fn begin(&self) -> Result<Box<dyn Writer>, HarnessError> {
-        Ok(Box::new(Transaction(self.pool.begin().await?)))
+        Ok(Box::new(Transaction(self.0.pool.begin().await?)))
     }
-}
-
-fn server(variable: &str) -> Result<PgConnectOptions, HarnessError> {
-    let url = std::env::var(variable).map_err(|_| {
-        format!(
-            "{variable} is not set: run scripts/test, or eval \"$(scripts/services env)\" after scripts/services up"
-        )
-    })?;
-    Ok(url.parse()?)
 }
 
 fn guard() -> Guard {

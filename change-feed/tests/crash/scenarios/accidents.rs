@@ -1,11 +1,11 @@
 //! What happens to requests on the way to the cluster.
 
 use crate::assignment::{Capture, Mode};
-use crate::patience::eventually;
 use crate::process::RelayProcess;
-use crate::servers::shared;
-use crate::support::proxy::{Accident, Proxy};
 use crate::world::World;
+use test_support::eventually;
+use test_support::proxy::{Accident, Proxy};
+use test_support::required;
 
 /// The writers write so long at most between two accidents, and what follows an accident waits so long at most.
 const CALM_MAX_MS: u64 = 700;
@@ -22,7 +22,7 @@ enum Sequel {
 /// The way to the cluster is broken so often in each manner, while writers write. First of all a request that ends a
 /// transaction is held back, and delivered in the midst of a later one.
 pub(crate) async fn accidents(capture: Capture, rounds: u32) {
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (required(capture.url_variable()), required("KAFKA_BROKERS"));
     let mut world = World::new(capture, Mode::Transactional, &database_url, &brokers).await;
     let proxy = Proxy::start(&brokers).await;
     world.reach_brokers_at(proxy.address());

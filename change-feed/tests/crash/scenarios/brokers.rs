@@ -2,9 +2,9 @@
 
 use crate::assignment::{Capture, Mode};
 use crate::cluster::Cluster;
-use crate::patience::eventually;
-use crate::servers::Servers;
 use crate::world::World;
+use test_support::Instance;
+use test_support::eventually;
 
 const BROKERS: u32 = 3;
 /// The writers write so long at most between two faults.
@@ -14,9 +14,9 @@ const CALM_MAX_MS: u64 = 1_500;
 /// transactions, while commits go on. The lag returns to 0 while the broker is away, and again when it is back, with
 /// nobody's help (V).
 pub(crate) async fn broker_kills(capture: Capture, mode: Mode, in_turn: u32, coordinators: u32) {
-    let servers = Servers::start(&format!("crash-brokers-{capture:?}-{mode:?}").to_lowercase(), BROKERS).await;
-    let cluster = Cluster::new(&servers.brokers);
-    let mut world = World::new(capture, mode, servers.database_url(capture), &servers.brokers).await;
+    let servers = Instance::with_brokers(&format!("crash-brokers-{capture:?}-{mode:?}").to_lowercase(), BROKERS).await;
+    let cluster = Cluster::new(servers.brokers());
+    let mut world = World::new(capture, mode, servers.url(capture.url_variable()), servers.brokers()).await;
     let load = world.load();
     let mut relay = world.relay();
     world.catch_up(&[&relay]).await;
@@ -41,7 +41,7 @@ pub(crate) async fn broker_kills(capture: Capture, mode: Mode, in_turn: u32, coo
     world.conclude("one of three brokers killed", &written, &what_happened).await;
 }
 
-async fn one_is_away(world: &mut World, servers: &Servers, cluster: &Cluster, broker: u32) {
+async fn one_is_away(world: &mut World, servers: &Instance, cluster: &Cluster, broker: u32) {
     // With a second one away the rest would refuse to write.
     eventually("the cluster is whole", async || cluster.is_whole().await, String::new).await;
     world.some_time(CALM_MAX_MS).await;

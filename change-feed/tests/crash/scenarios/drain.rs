@@ -1,10 +1,10 @@
 //! A relay that is told to end (SIGTERM).
 
 use crate::assignment::{Assignment, Capture, Mode};
-use crate::patience::eventually;
 use crate::relay;
-use crate::servers::shared;
 use crate::world::World;
+use test_support::eventually;
+use test_support::required;
 
 /// A relay that is told to end publishes what it has captured, and exits with 0; the next one goes on without a
 /// repetition. In a process that has an assignment: is that relay.
@@ -17,7 +17,7 @@ pub(crate) fn drains_when_told() {
 }
 
 async fn drains() {
-    let (database_url, brokers) = (shared("DATABASE_URL"), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (required("DATABASE_URL"), required("KAFKA_BROKERS"));
     let mut world = World::new(Capture::PostgresPoll, Mode::Transactional, &database_url, &brokers).await;
     let load = world.load();
     let mut relay = world.relay();

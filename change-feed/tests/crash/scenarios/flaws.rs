@@ -4,9 +4,9 @@ use change_feed::judge::{Delivery, FindingKind};
 
 use crate::assignment::{Capture, Mode};
 use crate::flaw::Flaw;
-use crate::patience::eventually;
-use crate::servers::shared;
 use crate::world::World;
+use test_support::eventually;
+use test_support::required;
 
 const KILLS: u32 = 3;
 const LIFE_MAX_MS: u64 = 500;
@@ -35,13 +35,13 @@ pub(crate) async fn shows_its_flaw(capture: Capture) {
         }
         let what = verdict.to_string();
         world.report(&format!("{flaw:?}, as it should be: {}", what.lines().next().unwrap_or_default()));
-        world.remove().await;
+        world.remove();
     }
 }
 
 /// A broken relay is killed a few times under load, and then a sound one publishes the rest.
 async fn under_kills(capture: Capture, flaw: Flaw) -> World {
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (required(capture.url_variable()), required("KAFKA_BROKERS"));
     let mut world = World::new(capture, Mode::Idempotent, &database_url, &brokers).await;
     let load = world.load();
     for _ in 0..KILLS {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::assignment::{Capture, Mode};
-use crate::patience::eventually;
 use crate::process::RelayProcess;
 use crate::relay::{FENCED, NOT_DRAINED, State};
-use crate::servers::shared;
 use crate::world::{World, reports};
+use test_support::eventually;
+use test_support::required;
 
 /// The active relay is frozen after so long at most.
 const REIGN_MAX_MS: u64 = 700;
@@ -21,7 +21,7 @@ const SLEEP: Duration = Duration::from_secs(12);
 /// PostgreSQL ends the silent session and the standby takes over; the one that wakes up is fenced, or stands by. On
 /// SQLite the lock stays with the sleeper, nobody takes over, and it goes on where it was.
 pub(crate) async fn freezes(capture: Capture, mode: Mode, count: u32) {
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (required(capture.url_variable()), required("KAFKA_BROKERS"));
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let (mut active, mut standby) = (world.relay(), world.relay());

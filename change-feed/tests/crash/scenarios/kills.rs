@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use change_feed::judge::FindingKind;
 
 use crate::assignment::{Capture, Mode};
-use crate::patience::eventually;
 use crate::process::RelayProcess;
 use crate::relay::State;
 use crate::servers::Site;
 use crate::world::World;
+use test_support::eventually;
 
 /// A relay lives so long at most before it is killed.
 const LIFE_MAX_MS: u64 = 1_500;

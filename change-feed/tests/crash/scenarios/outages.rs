@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::assignment::{Capture, Mode};
-use crate::servers::Servers;
 use crate::world::World;
+use test_support::Instance;
 
 /// The writers write so long at most between two faults, and a server is away so long at most.
 const CALM_MAX_MS: u64 = 1_500;
@@ -42,8 +42,9 @@ impl fmt::Display for Fault {
 /// Each fault happens so often, one after the other, on servers of this scenario's own, so many brokers among them. After
 /// each fault the lag returns to 0 with nobody's help (V); orders go on while the broker is away.
 pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], rounds: u32, brokers: u32) {
-    let servers = Servers::start(&format!("crash-{brokers}-{capture:?}-{mode:?}").to_lowercase(), brokers).await;
-    let mut world = World::new(capture, mode, servers.database_url(capture), &servers.brokers).await;
+    let servers =
+        Instance::with_brokers(&format!("crash-{brokers}-{capture:?}-{mode:?}").to_lowercase(), brokers).await;
+    let mut world = World::new(capture, mode, servers.url(capture.url_variable()), servers.brokers()).await;
     let load = world.load();
     let mut relay = world.relay();
     world.catch_up(&[&relay]).await;
@@ -60,7 +61,7 @@ pub(crate) async fn outages(capture: Capture, mode: Mode, faults: &[Fault], roun
                     commits if commits >= COMMITS_MEANWHILE => Ok(()),
                     commits => Err(format!("{commits} commits")),
                 };
-                crate::patience::eventually("writers go on without the broker", go_on, String::new).await;
+                test_support::eventually("writers go on without the broker", go_on, String::new).await;
             }
             servers.tell("start", server).await;
             world.catch_up(&[&relay]).await;

@@ -8,9 +8,9 @@ use change_feed::kafka::{KafkaReader, ReaderError};
 use tokio::task::JoinHandle;
 
 use crate::assignment::{Capture, Mode};
-use crate::patience::eventually;
-use crate::servers::Servers;
 use crate::world::World;
+use test_support::Instance;
+use test_support::eventually;
 
 use super::Fault;
 
@@ -45,9 +45,14 @@ struct Reading {
 /// The broker is stopped, and killed, so often under readers that stay open. Each of them has every event when the broker
 /// is back, with nobody's help (V).
 pub(crate) async fn readers(rounds: u32) {
-    let servers = Servers::start("crash-readers", 1).await;
-    let mut world =
-        World::new(Capture::Sqlite, Mode::Transactional, servers.database_url(Capture::Sqlite), &servers.brokers).await;
+    let servers = Instance::with_brokers("crash-readers", 1).await;
+    let mut world = World::new(
+        Capture::Sqlite,
+        Mode::Transactional,
+        servers.url(Capture::Sqlite.url_variable()),
+        servers.brokers(),
+    )
+    .await;
     let load = world.load();
     let mut relay = world.relay();
     world.catch_up(&[&relay]).await;

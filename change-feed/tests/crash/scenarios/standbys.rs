@@ -3,18 +3,18 @@
 use std::time::{Duration, Instant};
 
 use crate::assignment::{Capture, Mode};
-use crate::patience::eventually;
 use crate::process::RelayProcess;
 use crate::relay::State;
-use crate::servers::shared;
 use crate::world::{World, reports};
+use test_support::eventually;
+use test_support::required;
 
 /// The active relay is killed after so long at most.
 const REIGN_MAX_MS: u64 = 1_000;
 
 /// Of two relays one is active and one stands by; the active one is killed so often, and the other takes over.
 pub(crate) async fn standbys(capture: Capture, mode: Mode, count: u32) {
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (required(capture.url_variable()), required("KAFKA_BROKERS"));
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let mut relays = [world.relay(), world.relay()];

@@ -1,9 +1,9 @@
 //! The server ends the process that reads the log.
 
 use crate::assignment::{Capture, Mode};
-use crate::patience::eventually;
-use crate::servers::shared;
 use crate::world::World;
+use test_support::eventually;
+use test_support::required;
 
 /// The stream lives so long at most after it has given something, and is ended then.
 const LIFE_MAX_MS: u64 = 700;
@@ -12,7 +12,7 @@ const LIFE_MAX_MS: u64 = 700;
 /// The relay reads on with nobody's help (V).
 pub(crate) async fn walsenders(mode: Mode, count: u32) {
     let capture = Capture::PostgresLog;
-    let (database_url, brokers) = (shared(capture.url_variable()), shared("KAFKA_BROKERS"));
+    let (database_url, brokers) = (required(capture.url_variable()), required("KAFKA_BROKERS"));
     let mut world = World::new(capture, mode, &database_url, &brokers).await;
     let load = world.load();
     let mut relay = world.relay();

@@ -6,7 +6,9 @@ use futures::FutureExt as _;
 use postgres_replication::Lsn;
 use postgres_replication::{Frame, ReplicationConnection, ReplicationError, StartOptions};
 
-use crate::replication::database::{Database, PATIENCE, PUBLICATION, Read};
+use test_support::PATIENCE;
+
+use crate::replication::database::{Database, PUBLICATION, Read};
 
 #[tokio::test]
 async fn what_commits_comes_in_order_and_a_new_stream_goes_on_after_the_place_it_is_given() {

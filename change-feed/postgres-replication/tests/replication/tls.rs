@@ -1,17 +1,14 @@
 //! TLS: what each `sslmode` demands, certificates, channel binding.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use postgres_replication::Lsn;
 use postgres_replication::{ReplicationConnection, ReplicationError, StartOptions};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
+use test_support::{Authority, Instance, execute, until};
 
-use crate::replication::database::{Database, PATIENCE, PUBLICATION, Read, execute};
-use crate::replication::instance::Instance;
-use crate::replication::tls_source::sources;
+use crate::replication::database::{Database, PUBLICATION, Read};
 
 const ACCESS: &str = "
     hostssl all encrypted 127.0.0.1/32 scram-sha-256
@@ -26,7 +23,6 @@ async fn a_server_with_tls_is_trusted_exactly_as_far_as_was_said() {
     for role in ["encrypted", "clear", "certified"] {
         execute(&mut admin, &format!("CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'right'")).await;
     }
-    execute(&mut admin, "GRANT pg_read_all_data TO encrypted").await;
 
     let refusing = Server { instance: &instance };
     let error = refusing.connect("encrypted", "localhost", "sslmode=require").await.expect_err("it has no TLS yet");
@@ -34,15 +30,8 @@ async fn a_server_with_tls_is_trusted_exactly_as_far_as_was_said() {
 
     let files = Files::make();
     let authority = Authority::new("ours");
-    let (certificate, key) = authority.certify("localhost");
-    instance.write("server.crt", &certificate);
-    instance.write("server.key", &key);
-    instance.write("clients.crt", &authority.certificate);
-    instance.admit(ACCESS);
-    for setting in ["ssl_ca_file = 'clients.crt'", "ssl = on"] {
-        execute(&mut admin, &format!("ALTER SYSTEM SET {setting}")).await;
-    }
-    instance.reload();
+    instance.admit(ACCESS).await;
+    instance.encrypt(&authority).await;
     let server = Server { instance: &instance };
     server.wait_until_encrypted().await;
 
@@ -52,7 +41,6 @@ async fn a_server_with_tls_is_trusted_exactly_as_far_as_was_said() {
     channel_binding(&server).await;
     client_certificates(&server, &files, &authority, &ours).await;
     streams(&instance).await;
-    sources(&instance, &ours, &others).await;
     admin.close().await.expect("the connection ends");
 }
 
@@ -160,36 +148,8 @@ impl Server<'_> {
 
     /// The server reads its files when it comes to it.
     async fn wait_until_encrypted(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = self.connect("encrypted", "localhost", "sslmode=require").await {
-            assert!(Instant::now() < deadline, "{error:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-/// Who signs certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut parameters = CertificateParams::default();
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = parameters.self_signed(&key).expect("a certificate").pem();
-        Self { issuer: Issuer::new(parameters, key), certificate }
-    }
-
-    /// Certificate and key of a host, or of a role.
-    fn certify(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let mut parameters = CertificateParams::new([name.replace(' ', "-")]).expect("a name");
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        (parameters.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+        let connects = async || self.connect("encrypted", "localhost", "sslmode=require").await.is_ok();
+        until("the server has TLS", connects).await;
     }
 }
 

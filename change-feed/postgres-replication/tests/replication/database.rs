@@ -1,46 +1,38 @@
 //! A database of a test's own on the shared server, with a table that is published.
 
-use std::time::{Duration, Instant};
-
 use postgres_replication::Lsn;
 use postgres_replication::{
     ConnectOptions, Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions, XLogData,
 };
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
-use uuid::Uuid;
+use test_support::{PATIENCE, execute, required, until};
 
 pub(crate) const PUBLICATION: &str = "told";
-/// Waits are for what happens soon on an idle machine; a loaded one may take its time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A database of a test's own, with the published table `notes (id, body)` and a slot.
 pub(crate) struct Database {
-    /// With the administrator's role, up to the name of the database.
-    base: String,
+    url: String,
     pub(crate) name: String,
     pub(crate) slot: String,
     pub(crate) sql: PgConnection,
+    database: test_support::Database,
 }
 
 impl Database {
     /// On the server that all tests share.
     pub(crate) async fn new() -> Self {
-        Self::on(&shared_url()).await
+        Self::on(&required("ADMIN_DATABASE_URL")).await
     }
 
     /// On the server of this administrator's URL.
     pub(crate) async fn on(admin: &str) -> Self {
-        let name = format!("replication_{}", Uuid::now_v7().simple());
-        let base = admin.rsplit_once('/').expect("a URL with a database").0.to_owned();
-        let mut connection = PgConnection::connect(admin).await.expect("the administrator's database");
-        execute(&mut connection, &format!("CREATE DATABASE {name}")).await;
-        connection.close().await.expect("the connection ends");
-
-        let mut sql = PgConnection::connect(&format!("{base}/{name}")).await.expect("the new database");
-        execute(&mut sql, "CREATE TABLE notes (id bigint PRIMARY KEY, body text NOT NULL)").await;
-        execute(&mut sql, &format!("CREATE PUBLICATION {PUBLICATION} FOR TABLE notes")).await;
-        Self { base, slot: name.clone(), name, sql }
+        let database = test_support::Database::create("replication", admin).await;
+        database.run("CREATE TABLE notes (id bigint PRIMARY KEY, body text NOT NULL)").await;
+        database.run(&format!("CREATE PUBLICATION {PUBLICATION} FOR TABLE notes")).await;
+        let url = format!("{}/{}", admin.rsplit_once('/').expect("a URL with a database").0, database.name);
+        let (name, sql) = (database.name.clone(), database.connect().await);
+        Self { url, slot: name.clone(), name, sql, database }
     }
 
     /// The same, and its slot is made.
@@ -56,8 +48,9 @@ impl Database {
         connection.close().await;
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("{}/{}", self.base, self.name)
+    /// Without parameters.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(crate) fn options(&self) -> ConnectOptions {
@@ -112,53 +105,25 @@ impl Database {
 
     /// Waits until nobody uses the slot.
     pub(crate) async fn wait_until_free(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        while let Some(process) = self.slot_process().await {
-            assert!(Instant::now() < deadline, "process {process} uses the slot");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("nobody uses the slot", async || self.slot_process().await.is_none()).await;
     }
 
     /// Connects again after the server was away.
     pub(crate) async fn reconnect(&mut self) {
-        self.sql = PgConnection::connect(&self.url()).await.expect("the database");
+        self.sql = self.database.connect().await;
     }
 
     /// Waits until the slot is confirmed through this place.
     pub(crate) async fn wait_until_confirmed(&mut self, through: Lsn) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let confirmed = self.confirmed().await;
-            if confirmed >= through {
-                return;
-            }
-            assert!(Instant::now() < deadline, "confirmed through {confirmed}, not {through}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(&format!("the slot is confirmed through {through}"), async || self.confirmed().await >= through).await;
     }
 
-    /// Removes the slot and the database. A test that fails leaves them to the end of the server.
+    /// Checks that nobody uses the slot any more, and removes it and the database.
     pub(crate) async fn drop(mut self) {
         // The server says why it refuses before it lets go of the slot.
         self.wait_until_free().await;
-        let drop_slot = format!(
-            "SELECT pg_drop_replication_slot('{}') FROM pg_replication_slots WHERE slot_name = '{0}'",
-            self.slot
-        );
-        execute(&mut self.sql, &drop_slot).await;
         self.sql.close().await.expect("the connection ends");
-        let mut connection = PgConnection::connect(&format!("{}/postgres", self.base)).await.expect("the server");
-        execute(&mut connection, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
-}
-
-pub(crate) fn shared_url() -> String {
-    std::env::var("ADMIN_DATABASE_URL")
-        .expect("ADMIN_DATABASE_URL is not set: run scripts/test, or eval \"$(scripts/services env)\"")
-}
-
-pub(crate) async fn execute(connection: &mut PgConnection, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await.expect(statement);
 }
 
 /// The numbers of the rows that a message of pgoutput inserts: the text of the first column.

@@ -5,9 +5,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use postgres_replication::Lsn;
 use postgres_replication::pgoutput::Message;
+use test_support::PgoutputSession;
 
 use crate::pgoutput::corpus;
-use crate::pgoutput::server::Server;
 use crate::pgoutput::sketch::Sketcher;
 use crate::pgoutput::steps::{STEPS, Step, TABLES};
 
@@ -15,16 +15,29 @@ use crate::pgoutput::steps::{STEPS, Step, TABLES};
 const WRITE_CORPUS: &str = "WRITE_PGOUTPUT_CORPUS";
 
 /// Does the step, and gives what was sent for it.
-async fn take(server: &mut Server, step: &Step) -> Vec<Vec<u8>> {
+async fn take(server: &mut PgoutputSession, step: &Step) -> Vec<Vec<u8>> {
     let from_afar = step.name == "origin";
     if from_afar {
-        server.enter_origin().await;
+        enter_origin(server).await;
     }
     server.execute(&format!("begin; {}; commit", step.sql)).await;
     if from_afar {
-        server.leave_origin().await;
+        leave_origin(server).await;
     }
     server.changes(step.binary).await
+}
+
+/// The next transactions say that they come from another server.
+async fn enter_origin(server: &mut PgoutputSession) {
+    let origin = format!("upstream_{}", server.name());
+    server.execute(&format!("select pg_replication_origin_create('{origin}')")).await;
+    server.execute(&format!("select pg_replication_origin_session_setup('{origin}')")).await;
+}
+
+async fn leave_origin(server: &mut PgoutputSession) {
+    let origin = format!("upstream_{}", server.name());
+    server.execute("select pg_replication_origin_session_reset()").await;
+    server.execute(&format!("select pg_replication_origin_drop('{origin}')")).await;
 }
 
 /// PostgreSQL 14 also sends transactions in which nothing that is published has changed.
@@ -42,9 +55,9 @@ fn without_empty_transactions(messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn what_a_server_sends_is_decoded_as_what_was_done() {
-    let mut server = Server::new(TABLES).await;
+    let mut server = PgoutputSession::new(TABLES).await;
     let folder = std::env::var(WRITE_CORPUS).ok();
-    let version = server.major_version().await;
+    let (version,): (i32,) = server.row("select current_setting('server_version_num')::int / 10000").await;
     let mut sketcher = Sketcher::default();
     let mut sent = Vec::new();
     let mut differences = Vec::new();
@@ -69,7 +82,7 @@ async fn what_a_server_sends_is_decoded_as_what_was_done() {
 
 #[tokio::test]
 async fn times_and_places_are_those_of_the_server() {
-    let mut server = Server::new(TABLES).await;
+    let mut server = PgoutputSession::new(TABLES).await;
     let step = &STEPS[0];
     let (before,): (DateTime<Utc>,) = server.row("select clock_timestamp()").await;
     let messages = take(&mut server, step).await;

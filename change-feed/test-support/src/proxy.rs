@@ -19,7 +19,7 @@ const METADATA: u16 = 3;
 
 /// What happens to the next request that ends a transaction, or the next answer about a topic. The ones after it pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accident {
+pub enum Accident {
     /// It arrives, and the connection breaks before the answer.
     AnswerLost,
     /// The connection breaks first. The request arrives when [`Proxy::deliver_late`] says so.
@@ -36,7 +36,7 @@ pub(crate) enum Accident {
 }
 
 /// A proxy on loopback for each broker of the cluster.
-pub(crate) struct Proxy {
+pub struct Proxy {
     addresses: String,
     shared: Arc<Shared>,
 }
@@ -70,8 +70,8 @@ impl Accident {
 }
 
 impl Proxy {
-    /// These brokers (`HOST:PORT`, with commas between) must be all that the cluster has.
-    pub(crate) async fn start(brokers: &str) -> Self {
+    /// Starts one for these brokers (`HOST:PORT`, with commas between) must be all that the cluster has.
+    pub async fn start(brokers: &str) -> Self {
         let mut listeners = Vec::new();
         let mut proxied = Vec::new();
         for address in brokers.split(',') {
@@ -94,30 +94,34 @@ impl Proxy {
         Self { addresses: addresses.join(","), shared }
     }
 
-    pub(crate) fn address(&self) -> &str {
+    /// Where clients reach the cluster through it.
+    pub fn address(&self) -> &str {
         &self.addresses
     }
 
-    pub(crate) fn prepare(&self, accident: Accident) {
+    /// Lets this happen once.
+    pub fn prepare(&self, accident: Accident) {
         self.prepare_times(accident, 1);
     }
 
-    /// It happens to so many in a row.
-    pub(crate) fn prepare_times(&self, accident: Accident, times: usize) {
+    /// Lets this happen to this many in a row.
+    pub fn prepare_times(&self, accident: Accident, times: usize) {
         let mut state = self.shared.state();
         (state.next, state.times) = (Some(accident), times);
     }
 
-    pub(crate) fn accidents(&self) -> usize {
+    /// How many have happened.
+    pub fn accidents(&self) -> usize {
         self.shared.state().accidents
     }
 
-    pub(crate) fn heal(&self) {
+    /// Ends the partition.
+    pub fn heal(&self) {
         self.shared.state().is_partitioned = false;
     }
 
     /// Delivers the delayed request on a connection of its own, and waits for the broker's answer.
-    pub(crate) async fn deliver_late(&self) {
+    pub async fn deliver_late(&self) {
         let (request, broker) = self.shared.state().delayed.take().expect("a request was delayed");
         deliver(&request, &broker).await.expect("the broker answers");
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use postgres_replication::Lsn;
 use postgres_replication::{Frame, NewSlot, ReplicationConnection, ReplicationError, ReplicationStream, StartOptions};
 
-use crate::replication::database::{Database, PATIENCE, PUBLICATION, Read};
-use crate::replication::instance::{Frozen, Instance};
+use test_support::{Frozen, Instance, PATIENCE};
+
+use crate::replication::database::{Database, PUBLICATION, Read};
 
 /// The error that ends a stream.
 async fn end_of(stream: &mut ReplicationStream) -> ReplicationError {
@@ -68,12 +69,12 @@ async fn a_server_that_crashes_or_ends_or_freezes_is_a_trouble_that_passes() {
                 }
             }
         });
-        tokio::task::block_in_place(|| instance.server(command));
+        instance.server(command).await;
         let error = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").expect("no panic");
         assert!(error.is_transient(), "{command}: {error:?}");
         let error = ReplicationConnection::connect(&database.options()).await.expect_err("nobody is there");
         assert!(error.is_transient(), "{command}: {error:?}");
-        tokio::task::block_in_place(|| instance.server("start"));
+        instance.server("start").await;
         database.reconnect().await;
     }
 
@@ -128,8 +129,8 @@ async fn a_slot_that_lost_its_log_and_a_server_without_logical_log_are_said() {
     connection.close().await;
 
     database.execute("ALTER SYSTEM SET wal_level = 'replica'").await;
-    tokio::task::block_in_place(|| instance.server("stop"));
-    tokio::task::block_in_place(|| instance.server("start"));
+    instance.server("stop").await;
+    instance.server("start").await;
     database.reconnect().await;
     let mut connection = database.connect().await;
     let error = connection.create_slot(&NewSlot::new(&database.slot)).await.expect_err("no logical log");

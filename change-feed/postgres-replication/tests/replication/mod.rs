@@ -3,10 +3,7 @@
 mod commands;
 mod database;
 mod faults;
-pub(crate) mod instance;
-mod stream;
+pub(crate) mod stream;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "tls")]
-mod tls_source;
 mod ways_in;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use postgres_replication::Lsn;
 use postgres_replication::{NewSlot, ReplicationConnection, ReplicationError, SlotSnapshot, StartOptions};
 
-use crate::replication::database::{Database, PUBLICATION, execute};
+use test_support::execute;
+
+use crate::replication::database::{Database, PUBLICATION};
 
 #[tokio::test]
 async fn a_connection_says_which_server_and_database_it_is_to() {

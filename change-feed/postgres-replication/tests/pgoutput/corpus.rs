@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use change_feed::feed::{Cell, InvalidRow, Row};
-use postgres_replication::pgoutput::{Datum, DecodeError, Message, OldTuple, Tuple};
+use postgres_replication::pgoutput::{DecodeError, Message};
 
 use crate::pgoutput::sent::Sent;
 use crate::pgoutput::sketch::Sketcher;
@@ -94,43 +92,6 @@ fn each_message_is_encoded_as_it_was_sent() {
     for (name, bytes) in releases().iter().flat_map(|release| &release.messages) {
         let message = Message::decode(bytes).expect(name);
         assert_eq!(Sent::from(&message).encode(), *bytes, "{name}");
-    }
-}
-
-#[test]
-fn a_row_can_be_kept_when_its_message_is_gone() {
-    let (mut kept, mut binary) = (0, 0);
-    for (name, bytes) in releases().iter().flat_map(|release| &release.messages) {
-        let message = Message::decode(bytes).expect(name);
-        for tuple in tuples(&message) {
-            match Row::from_tuple_data(Bytes::copy_from_slice(tuple.as_bytes())) {
-                Ok(row) => {
-                    let cells = row.cells().map(|cell| match cell {
-                        Cell::Null => Datum::Null,
-                        Cell::Unchanged => Datum::Unchanged,
-                        Cell::Text(text) => Datum::Text(text.as_bytes()),
-                        other => panic!("{name}: {other:?}"),
-                    });
-                    assert!(cells.eq(tuple.columns()), "{name}");
-                    kept += 1;
-                }
-                Err(error) => {
-                    assert_eq!(error, InvalidRow::Kind, "{name}");
-                    assert!(tuple.columns().any(|datum| matches!(datum, Datum::Binary(_))), "{name}");
-                    binary += 1;
-                }
-            }
-        }
-    }
-    assert!(kept > 100 && binary > 0, "{kept} {binary}");
-}
-
-fn tuples<'a>(message: &Message<'a>) -> Vec<Tuple<'a>> {
-    match message {
-        Message::Insert(insert) => vec![insert.new],
-        Message::Update(update) => update.old.iter().map(OldTuple::tuple).chain([update.new]).collect(),
-        Message::Delete(delete) => vec![delete.old.tuple()],
-        _ => Vec::new(),
     }
 }
 
