@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use change_feed::value::{Value, write_json};
+use change_feed::postgres::value::{Value, write_json};
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 

@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use change_feed::source::logical::pgoutput::Message;
 use libfuzzer_sys::fuzz_target;
+use postgres_replication::pgoutput::Message;
 
 // The encoder of the tests.
 #[path = "../../tests/pgoutput/sent.rs"]
