@@ -71,7 +71,7 @@ impl Database {
 
     /// Runs statements that answer nothing.
     pub async fn run(&self, script: &str) {
-        execute(&mut *self.pool.acquire().await.expect("a connection"), script).await;
+        execute(&mut self.pool.acquire().await.expect("a connection"), script).await;
     }
 
     /// The one value of a query, which is a text or null.

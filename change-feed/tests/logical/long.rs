@@ -177,7 +177,7 @@ fn resident_bytes() -> u64 {
 
 #[tokio::test]
 async fn a_standby_at_the_address_is_tried_again_once_the_feed_has_begun_and_refused_before() {
-    let instance = Instance::start("logical-failover");
+    let instance = Instance::start("logical-failover").await;
     let world = World::on(instance.url(ADMIN)).await;
     let source = world.started(&Position::ORIGIN).await;
     world.append("a", 1).await;
