@@ -13,12 +13,15 @@ use mio::{Interest, Registry, Token};
 use tokio_rustls::rustls::ClientConnection;
 
 use crate::socket::Socket;
+use crate::tcp::is_local;
 
 /// The size of the buffer for encrypted bytes.
 #[cfg(feature = "tls")]
 const ENCRYPTED_BYTES: usize = 64 << 10;
-/// The pause between reads of a busy stream. The buffers of a network connection hold much.
+/// The pause between reads of a busy stream over a network.
 const NETWORK_PAUSE: Duration = Duration::from_micros(500);
+/// The same, where the server is on this machine: long enough for the window of such a connection to be full most of the time.
+const LOCAL_PAUSE: Duration = Duration::from_millis(3);
 /// A Unix socket holds some two hundred small messages: a longer pause would make the server wait too.
 #[cfg(unix)]
 const UNIX_PAUSE: Duration = Duration::from_micros(100);
@@ -60,7 +63,9 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Unix(_) => UNIX_PAUSE,
-            _ => NETWORK_PAUSE,
+            Self::Tcp(stream) => pause_of(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => pause_of(tls.socket.get_ref()),
         }
     }
 
@@ -74,6 +79,10 @@ impl Transport {
             Self::Tls(tls) => registry.register(tls.socket.get_mut(), token, both),
         }
     }
+}
+
+fn pause_of(stream: &TcpStream) -> Duration {
+    if is_local(stream.local_addr(), stream.peer_addr()) { LOCAL_PAUSE } else { NETWORK_PAUSE }
 }
 
 impl Read for Transport {
