@@ -10,7 +10,7 @@
 //! - **A**: a poll gives all that is visible at once, up to [`max_page_rows`](SqliteOutboxSourceBuilder::max_page_rows) rows
 //!   and [`max_page_bytes`](SqliteOutboxSourceBuilder::max_page_bytes). Above these limits a transaction may be split: SQLite
 //!   does not name transactions, so changes have
-//!   no [`TransactionPlace`](crate::feed::change::TransactionPlace).
+//!   no [`TransactionPlace`](crate::feed::transaction::TransactionPlace).
 //! - **Election**: an exclusive lock on the file `<database>.<feed>.lock`, which the operating system releases when its
 //!   holder ends, even by a crash. A frozen process keeps it. The file stays. File locks, SQLite's own included, do not work
 //!   on every network file system.

@@ -20,7 +20,7 @@
 //! - **A**: a transaction comes whole, in pieces that [continue](crate::feed::part::End::Continues) if it is large. Above
 //!   [`max_transaction_rows`](LogicalSourceBuilder::max_transaction_rows) or
 //!   [`max_transaction_duration`](LogicalSourceBuilder::max_transaction_duration) it is split: each part is complete at a
-//!   position of its own, and the last change of each part but the last [names its part](crate::feed::change::TransactionPlace::part).
+//!   position of its own, and the last change of each part but the last [names its part](crate::feed::transaction::TransactionPlace::part).
 //! - What is captured: rows inserted into [outboxes](LogicalSourceBuilder::outbox) as events, all changes of the rows of
 //!   [tables](LogicalSourceBuilder::tables), and [messages](LogicalSourceBuilder::messages). A change of the columns that
 //!   identify a row comes as a delete and an insert. What else the publication holds is ignored.
