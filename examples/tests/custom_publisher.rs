@@ -69,7 +69,7 @@ async fn receive(State(Received(inbox)): State<Received>, headers: HeaderMap, bo
 fn seen(headers: &HeaderMap, body: &Bytes) -> SeenRecord {
     let ours = |name: &str| name.starts_with("ce-") || name.starts_with("feed-");
     let named = |name: &str| if ours(name) { name.replace('-', "_") } else { name.to_owned() };
-    let of_the_record = |name: &str| ours(name) || ["content-type", "traceparent"].contains(&name);
+    let of_the_record = |name: &str| ours(name) || ["content-type", "feed", "traceparent"].contains(&name);
     let headers: Vec<_> = headers
         .iter()
         .filter(|(name, _)| of_the_record(name.as_str()))
