@@ -48,8 +48,9 @@ impl Instance {
         instance.services(&[&["up"], options].concat()).await;
         let exports = instance.services(&["env"]).await;
         let exports = exports.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-        instance.environment =
-            exports.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect();
+        // The shell's quotes and backslashes, as before the comma of a list, are no part of a value.
+        let unquoted = |value: &str| value.trim_matches('\'').replace('\\', "");
+        instance.environment = exports.map(|(name, value)| (name.to_owned(), unquoted(value))).collect();
         let process = instance.process().await.as_raw_pid();
         instance.program = fs::read_link(format!("/proc/{process}/exe")).expect("PostgreSQL's program");
         instance

@@ -38,7 +38,7 @@ impl Topic {
             Ok(()) => Ok(()),
             Err(ReaderError::Unavailable(cause)) => Err(cause.to_string()),
             Err(error @ ReaderError::NoTopic(_)) => Err(error.to_string()),
-            Err(error) => panic!("the topic can't be read: {error}"),
+            Err(error) => panic!("the topic can't be read: {error:?}"),
         }
     }
 

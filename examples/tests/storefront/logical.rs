@@ -117,7 +117,7 @@ async fn while_a_transaction_is_open_an_automatic_feed_polls_and_orders_are_take
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo"]).serving().await;
     let said = program.said().join("\n");
-    assert!(said.contains("once the transaction of process") && said.contains("the outbox is polled"), "{said}");
+    assert!(said.contains("the end of the transaction of process") && said.contains("the outbox is polled"), "{said}");
     let api = program.api().await;
     let order = api.create().await;
     assert_eq!(slots_and_makers(&place).await, 0, "nothing is left on the server");
@@ -134,7 +134,7 @@ async fn a_logical_feed_says_what_it_waits_for_and_begins_when_that_has_ended() 
     let place = Place::replicating().await;
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo", "--source", "logical"]).spawn();
-    program.line("once the transaction of process").await;
+    program.line("the end of the transaction of process").await;
     open.close().await.expect("closed");
     program.line("Serving at ").await;
     let api = program.api().await;
@@ -151,7 +151,7 @@ async fn a_signal_ends_the_wait_for_a_slot_on_the_server_too() {
     let place = Place::replicating().await;
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo", "--source", "logical"]).spawn();
-    program.line("once the transaction of process").await;
+    program.line("the end of the transaction of process").await;
     let ended = program.terminated().await;
     assert_eq!(ended.code(), Some(0), "{ended:#?}");
     assert_eq!(slots_and_makers(&place).await, 0, "nothing is left on the server");

@@ -66,8 +66,7 @@ impl Client {
             list.add_partition_offset(&self.topic, partition, offset)
         });
         let assigned = assigned.and_then(|()| self.consumer.assign(&list));
-        // The partitions exist and the settings are proven: the client itself is in the way, as while it looks for its brokers.
-        assigned.map_err(|error| ReaderError::Unavailable(Box::new(Failure::new("read from the offsets", &error))))
+        assigned.map_err(|error| ReaderError::settings(Failure::new("read from the offsets", &error)))
     }
 
     /// Ceases to read a partition without a report, as librdkafka has done by itself.

@@ -115,10 +115,6 @@ impl Fate {
 impl ReaderError {
     /// The error of a query that failed, for a reader that is being opened.
     pub(super) fn of_new_reader(topic: &Arc<str>, failure: Failure) -> Self {
-        // The settings are proven when a client is made. Of a query, librdkafka says so while it has no broker to ask.
-        if failure.code() == RDKafkaErrorCode::InvalidArgument {
-            return Self::Unavailable(Box::new(failure));
-        }
         match Fate::of_code(failure.code()) {
             Fate::Passing | Fate::Gone => Self::Unavailable(Box::new(failure)),
             Fate::NoTopic => Self::NoTopic(Arc::clone(topic)),
