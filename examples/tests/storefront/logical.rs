@@ -44,7 +44,7 @@ async fn an_automatic_feed_reads_the_log_or_says_that_it_polls() {
     program.line("0 events published").await;
     let captured_by = captured_by(&place).await;
     // Another program may hold a transaction open on the same server.
-    let polls = program.said().iter().any(|line| line.contains("the outbox is polled"));
+    let polls = program.said().iter().any(|line| line.contains("polls the outbox"));
     assert_eq!(captured_by == LogicalSource::KIND, !polls, "{captured_by}: {:#?}", program.said());
     assert_eq!(program.terminated().await.code(), Some(0));
     if !polls {
@@ -117,7 +117,7 @@ async fn while_a_transaction_is_open_an_automatic_feed_polls_and_orders_are_take
     let open = open_transaction(&place).await;
     let program = place.start().args(&["--no-demo"]).serving().await;
     let said = program.said().join("\n");
-    assert!(said.contains("the end of the transaction of process") && said.contains("the outbox is polled"), "{said}");
+    assert!(said.contains("the end of the transaction of process") && said.contains("polls the outbox"), "{said}");
     let api = program.api().await;
     let order = api.create().await;
     assert_eq!(slots_and_makers(&place).await, 0, "nothing is left on the server");
